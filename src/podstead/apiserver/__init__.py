@@ -1,0 +1,1 @@
+"""HTTP: routing, negotiation, tables, discovery, OpenAPI, authentication, watch streaming, the proxy to nodes."""

@@ -1,0 +1,1 @@
+"""What a component asks of an API server."""

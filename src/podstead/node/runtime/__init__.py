@@ -1,0 +1,1 @@
+"""The container runtime: base.py is the protocol in CRI's verbs, oci.py the embedded default."""

@@ -1,0 +1,1 @@
+"""Volumes of a pod on this node: one file a type."""

@@ -1,0 +1,1 @@
+"""What a Kubernetes object is: kinds, schema, validation, selectors, patches, errors. No I/O."""

@@ -1,0 +1,1 @@
+"""Admission: one file a plugin; every writer passes them all."""
