@@ -1,0 +1,454 @@
+"""The cluster's certificate authority, the certificates that it signs, and the service-account key, kept as files.
+
+Each credential is one PEM file with the private key first and the certificate behind it, so that a pair is never
+half written: `ca.pem`, `apiserver.pem`, `clients/USER.pem`. `ca.crt` is the authority's certificate alone, for
+others to trust. `sa.key` signs service-account tokens. Every file has mode 0600, the directories 0700.
+
+`index.json` remembers what was found in each file (its SHA-256, when it expires, whom it names). A file that still
+has that hash is not parsed again, so that a server whose credentials are in order never imports `cryptography`
+(18 MB and 60 ms): let the command that starts the server call `Pki.ensure` first.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import ipaddress
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import msgspec
+
+from podstead import clock
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+SERVER_NAMES = (
+    "localhost",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+    "127.0.0.1",
+    "::1",
+)
+ADMIN_USER = "kubernetes-admin"
+ADMIN_GROUPS = ("system:masters",)
+
+CA_LIFETIME = timedelta(days=3650)
+LEAF_LIFETIME = timedelta(days=365)
+RENEW_BEFORE = timedelta(days=30)
+"""A certificate that expires sooner than this is replaced."""
+_BACKDATED = timedelta(minutes=5)  # a client whose clock is a little slow must not refuse a new certificate
+
+
+class PkiError(Exception):
+    """A file is damaged or cannot be read or written; the message names it and says what helps, in one line."""
+
+
+class _Record(msgspec.Struct, frozen=True):
+    """What index.json keeps of one file. `issuer` is the SHA-256 of the authority's public key."""
+
+    sha256: str
+    expires: datetime | None = None
+    issuer: str = ""
+    user: str = ""
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A certificate and its private key, both PEM."""
+
+    certificate: bytes
+    key: bytes
+    path: Path
+
+
+class Pki:
+    """The credentials of one instance below `directory`. All methods block for milliseconds."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._index: dict[str, _Record] = {}
+
+    @property
+    def ca_certificate(self) -> Path:
+        return self.directory / "ca.crt"
+
+    @property
+    def server_pem(self) -> Path:
+        """Key and certificate of the API server, as ssl.SSLContext.load_cert_chain takes them."""
+        return self.directory / "apiserver.pem"
+
+    @property
+    def service_account_key(self) -> Path:
+        return self.directory / "sa.key"
+
+    def ensure(self, extra_names: Iterable[str] = ()) -> None:
+        """Make what is missing, renew what expires within RENEW_BEFORE, keep the rest.
+
+        `extra_names` are host names and addresses that the serving certificate must cover besides SERVER_NAMES.
+        Raises PkiError.
+        """
+        with _one_line_errors(self.directory):
+            self._open()
+            self._ensure_ca()
+            self._ensure_leaf(self.server_pem, "kube-apiserver", (), (*SERVER_NAMES, *extra_names))
+            self._ensure_service_account_key()
+            self._save_index()
+
+    def client(self, user: str, groups: Sequence[str] = ()) -> Credential:
+        """Return a client certificate with CN `user` and one O a group, made or renewed if need be.
+
+        `ensure` must have run once on this directory. Raises PkiError.
+        """
+        path = self.directory / "clients" / f"{quote(user, safe='')}.pem"
+        with _one_line_errors(self.directory):
+            self._open()
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            self._ensure_leaf(path, user, tuple(sorted(set(groups))), ())
+            self._save_index()
+            return _split(path)
+
+    # -- files
+
+    def _open(self) -> None:
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            data = (self.directory / "index.json").read_bytes()
+            self._index = msgspec.json.decode(data, type=dict[str, _Record])
+        except (FileNotFoundError, msgspec.DecodeError):
+            self._index = {}  # only a memory: everything is looked at again
+
+    def _save_index(self) -> None:
+        path, data = self.directory / "index.json", msgspec.json.encode(self._index)
+        if not path.exists() or path.read_bytes() != data:
+            _write(path, data)
+
+    def _known(self, path: Path) -> _Record | None:
+        """Return the record of `path` if it still has the content that was recorded."""
+        record = self._index.get(self._key(path))
+        if record is None or not path.exists() or _digest(path.read_bytes()) != record.sha256:
+            return None
+        return record
+
+    def _key(self, path: Path) -> str:
+        return str(path.relative_to(self.directory))
+
+    # -- the authority
+
+    def _ensure_ca(self) -> None:
+        path = self.directory / "ca.pem"
+        record = self._known(path)
+        if record is None and path.exists():
+            record = _inspect(path)
+        if record is None or _expiring(record):
+            # The key outlives its certificate, so that what it signed stays valid under the new one.
+            key = _load_pair(path)[0] if record is not None else _new_key()
+            _write(path, _pem_of_key(key) + _pem_of(_new_authority(key)))
+            record = _inspect(path)
+        self._index[self._key(path)] = record
+        certificate = _split(path).certificate
+        if not self.ca_certificate.exists() or self.ca_certificate.read_bytes() != certificate:
+            _write(self.ca_certificate, certificate)
+
+    def _ensure_leaf(self, path: Path, user: str, groups: tuple[str, ...], names: tuple[str, ...]) -> None:
+        authority = self._index.get("ca.pem")
+        if authority is None:
+            raise PkiError(f"{self.directory} has no certificate authority yet")
+        record = self._known(path)
+        if record is None and path.exists():
+            record = _inspect(path)
+        fits = (
+            record is not None
+            and not _expiring(record)
+            and record.issuer == authority.issuer
+            and record.user == _subject(user, groups)
+            and set(map(_canonical, names)) <= set(record.names)
+        )
+        if not fits:
+            key = _new_key()
+            certificate = _new_leaf(key, _load_pair(self.directory / "ca.pem"), user, groups, names)
+            _write(path, _pem_of_key(key) + _pem_of(certificate))
+            record = _inspect(path)
+        assert record is not None
+        self._index[self._key(path)] = record
+
+    def _ensure_service_account_key(self) -> None:
+        path = self.service_account_key
+        if self._known(path) is not None:
+            return
+        if path.exists():
+            _load_key(path, path.read_bytes())
+        else:
+            _write(path, _pem_of_key(_new_key()))
+        self._index[self._key(path)] = _Record(sha256=_digest(path.read_bytes()))
+
+
+def kubeconfig(pki: Pki, server: str, cluster: str, credential: Credential) -> dict[str, Any]:
+    """Return a kubeconfig with one context, all three entries named `cluster`, the certificates embedded.
+
+    `server` is the URL, such as https://127.0.0.1:6443.
+    """
+
+    def encoded(data: bytes) -> str:
+        return base64.b64encode(data).decode()
+
+    authority = encoded(pki.ca_certificate.read_bytes())
+    user = {
+        "client-certificate-data": encoded(credential.certificate),
+        "client-key-data": encoded(credential.key),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": cluster, "cluster": {"certificate-authority-data": authority, "server": server}}],
+        "users": [{"name": cluster, "user": user}],
+        "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": cluster}}],
+        "current-context": cluster,
+    }
+
+
+def admin_kubeconfig(pki: Pki, server: str, cluster: str) -> dict[str, Any]:
+    """Return the kubeconfig of the administrator (ADMIN_USER in ADMIN_GROUPS). Raises PkiError."""
+    return kubeconfig(pki, server, cluster, pki.client(ADMIN_USER, ADMIN_GROUPS))
+
+
+# -- files
+
+
+@contextlib.contextmanager
+def _one_line_errors(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise PkiError(f"{error.filename or directory}: {error.strerror or error}") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` at once, durably, with mode 0600."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _damaged(path: Path, why: str) -> PkiError:
+    return PkiError(f"{path} is damaged ({why}): restore it, or remove it to have a new one made")
+
+
+def _split(path: Path) -> Credential:
+    data = path.read_bytes()
+    border = data.find(b"-----BEGIN CERTIFICATE-----")
+    if border < 0 or b"PRIVATE KEY-----" not in data[:border]:
+        raise _damaged(path, "not a private key followed by a certificate")
+    return Credential(certificate=data[border:], key=data[:border], path=path)
+
+
+# -- what a file holds
+
+
+def _expiring(record: _Record) -> bool:
+    return record.expires is None or record.expires - clock.now() < RENEW_BEFORE
+
+
+def _subject(user: str, groups: Sequence[str]) -> str:
+    return "/".join([quote(user, safe=""), *(quote(group, safe="") for group in groups)])
+
+
+def _canonical(name: str) -> str:
+    """Return an address in its one spelling, a host name as it is."""
+    try:
+        return str(ipaddress.ip_address(name))
+    except ValueError:
+        return name
+
+
+def _load_key(path: Path, data: bytes) -> ec.EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError) as error:
+        raise _damaged(path, "the private key cannot be read") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise _damaged(path, "the private key is not of an elliptic curve")
+    return key
+
+
+def _load_pair(path: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    from cryptography import x509
+
+    credential = _split(path)
+    key = _load_key(path, credential.key)
+    try:
+        certificate = x509.load_pem_x509_certificate(credential.certificate)
+    except ValueError as error:
+        raise _damaged(path, "the certificate cannot be read") from error
+    if certificate.public_key() != key.public_key():
+        raise _damaged(path, "the certificate is not that of the key")
+    return key, certificate
+
+
+def _inspect(path: Path) -> _Record:
+    """Return what a credential's file holds; raises PkiError if it is damaged."""
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+
+    _, certificate = _load_pair(path)
+    names: list[str] = []
+    issuer = ""
+    with contextlib.suppress(x509.ExtensionNotFound):
+        for name in certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value:
+            names.append(str(name.value))
+    with contextlib.suppress(x509.ExtensionNotFound):
+        identifier = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+        issuer = (identifier or b"").hex()
+    common = [str(part.value) for part in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    groups = [str(part.value) for part in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    return _Record(
+        sha256=_digest(path.read_bytes()),
+        expires=certificate.not_valid_after_utc,
+        issuer=issuer,
+        user=_subject("".join(common), groups),
+        names=tuple(names),
+    )
+
+
+# -- making
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:
+    from cryptography.hazmat.primitives import serialization as forms
+
+    return key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption())
+
+
+def _pem_of(certificate: x509.Certificate) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, lifetime: timedelta
+) -> x509.CertificateBuilder:
+    from cryptography import x509
+
+    now = clock.now()
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _BACKDATED)
+        .not_valid_after(now + lifetime)
+    )
+
+
+def _usage(**allowed: bool) -> x509.KeyUsage:
+    from cryptography import x509
+
+    nothing = dict.fromkeys(
+        (
+            "digital_signature",
+            "content_commitment",
+            "key_encipherment",
+            "data_encipherment",
+            "key_agreement",
+            "key_cert_sign",
+            "crl_sign",
+            "encipher_only",
+            "decipher_only",
+        ),
+        False,
+    )
+    return x509.KeyUsage(**(nothing | allowed))
+
+
+def _new_authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import NameOID
+
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "podstead-ca")])
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    return (
+        _builder(name, name, key, CA_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(digital_signature=True, key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(identifier, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _new_leaf(
+    key: ec.EllipticCurvePrivateKey,
+    authority: tuple[ec.EllipticCurvePrivateKey, x509.Certificate],
+    user: str,
+    groups: Sequence[str],
+    names: Sequence[str],
+) -> x509.Certificate:
+    """Return a serving certificate where `names` are given, else a client certificate."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    authority_key, authority_certificate = authority
+    subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    subject.append(x509.NameAttribute(NameOID.COMMON_NAME, user))
+    issuer = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
+    purpose = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
+    builder = (
+        _builder(x509.Name(subject), authority_certificate.subject, key, LEAF_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False)
+    )
+    if names:
+        alternatives = [_general_name(name) for name in dict.fromkeys(map(_canonical, names))]
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+    return builder.sign(authority_key, hashes.SHA256())
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    from cryptography import x509
+
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(name)
+    except ValueError as error:
+        raise PkiError(f"{name!r} is neither an address nor a host name") from error
