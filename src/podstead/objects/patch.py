@@ -1,0 +1,100 @@
+"""The patches that need no schema: JSON patch (RFC 6902) and JSON merge patch (RFC 7386).
+
+Neither changes what it is given; a merge patch shares the parts it leaves alone with the original. Failures are the
+Status answers of the API: 400 for what is not a patch, 413 for one with too many operations, 422 for one that does not
+fit the object.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from podstead.objects.errors import StatusError, bad_request
+
+MAX_OPERATIONS = 10_000
+_MAX_DEPTH = 200
+_OPERATIONS = {
+    "add": ("value",),
+    "remove": (),
+    "replace": ("value",),
+    "move": ("from",),
+    "copy": ("from",),
+    "test": ("value",),
+}
+
+
+def json_patch(obj: Any, operations: Any) -> Any:
+    """Return a copy of `obj` with the operations (decoded JSON) applied in order, all or none."""
+    if not isinstance(operations, list):
+        raise bad_request(
+            f"error decoding patch: json: cannot unmarshal {_json_type(operations)} into Go value of type "
+            "jsonpatch.Patch"
+        )
+    if len(operations) > MAX_OPERATIONS:
+        raise StatusError(
+            413,
+            "RequestEntityTooLarge",
+            "Request entity is too large: The allowed maximum operations in a JSON patch is "
+            f"{MAX_OPERATIONS}, got {len(operations)}",
+        )
+    for index, operation in enumerate(operations):
+        _check_operation(index, operation)
+    # Imported late: most servers never see a JSON patch.
+    import jsonpatch
+    import jsonpointer
+
+    try:
+        return jsonpatch.JsonPatch(operations, pointer_cls=jsonpointer.JsonPointer).apply(obj)
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, RecursionError) as error:
+        raise _does_not_fit(str(error)) from error
+
+
+def merge_patch(obj: Any, patch: Any) -> Any:
+    """Return `obj` with the merge patch (decoded JSON) applied; null removes a field."""
+    if not isinstance(patch, dict):
+        kind = _json_type(patch)
+        raise bad_request(
+            f"error decoding patch: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+        )
+    return _merge(obj, patch, 0)
+
+
+def _merge(target: Any, patch: Any, depth: int) -> Any:
+    if not isinstance(patch, dict):
+        return patch
+    if depth > _MAX_DEPTH:
+        raise bad_request(f"error decoding patch: objects are nested more than {_MAX_DEPTH} deep")
+    merged = dict(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = _merge(merged.get(key), value, depth + 1)
+    return merged
+
+
+def _check_operation(index: int, operation: Any) -> None:
+    if not isinstance(operation, dict):
+        raise bad_request(f"error decoding patch: operation {index} is not an object")
+    name = operation.get("op")
+    if not isinstance(name, str) or name not in _OPERATIONS:
+        raise _does_not_fit(f"operation {index}: unexpected kind: {name if isinstance(name, str) else 'unknown'}")
+    for field in ("path", *_OPERATIONS[name]):
+        if field not in operation:
+            raise _does_not_fit(f"operation {index} ({name}): missing {field}")
+        if field != "value" and not isinstance(operation[field], str):
+            raise _does_not_fit(f"operation {index} ({name}): {field} is not text")
+
+
+def _does_not_fit(why: str) -> StatusError:
+    message = f"the server rejected our request due to an error in our request: {why}"
+    return StatusError(422, "Invalid", message, {"causes": [{"reason": "UnexpectedServerResponse", "message": why}]})
+
+
+def _json_type(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "bool"
+    names: dict[type, str] = {str: "string", dict: "object", list: "array"}
+    return names.get(type(value), "number")

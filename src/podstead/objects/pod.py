@@ -1,0 +1,389 @@
+"""Typed, read-only views of a pod for what acts on pods: the node agent and the scheduler.
+
+`from_object` makes them from a decoded (and checked) object and ignores fields it does not know; `to_object` turns a
+struct, a status above all, back into plain JSON values. Timestamps stay RFC 3339 text; quantities are parsed on use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import msgspec
+from msgspec import field
+
+from podstead.objects.quantity import ZERO, Quantity
+
+QosClass = Literal["Guaranteed", "Burstable", "BestEffort"]
+QuantityText = str | int | float
+
+
+class _Struct(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """Base of all: read-only, named as the API names its fields, empty fields left out on the way back."""
+
+
+class OwnerReference(_Struct, frozen=True, kw_only=True):
+    """metav1.OwnerReference."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool = False
+    block_owner_deletion: bool = False
+
+
+class ObjectMeta(_Struct, frozen=True, kw_only=True):
+    """metav1.ObjectMeta, without managedFields."""
+
+    name: str = ""
+    generate_name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int = 0
+    creation_timestamp: str = ""
+    deletion_timestamp: str = ""
+    deletion_grace_period_seconds: int | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    owner_references: tuple[OwnerReference, ...] = ()
+    finalizers: tuple[str, ...] = ()
+
+
+class SeccompProfile(_Struct, frozen=True, kw_only=True):
+    """`type`: RuntimeDefault, Unconfined or Localhost."""
+
+    type: str
+    localhost_profile: str = ""
+
+
+class Capabilities(_Struct, frozen=True, kw_only=True):
+    """Names without CAP_, or ALL, as the user wrote them."""
+
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+class SecurityContext(_Struct, frozen=True, kw_only=True):
+    """A container's own; None means that the pod's or the default applies."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    privileged: bool = False
+    read_only_root_filesystem: bool = False
+    allow_privilege_escalation: bool | None = None
+    capabilities: Capabilities = Capabilities()
+    seccomp_profile: SeccompProfile | None = None
+
+
+class PodSecurityContext(_Struct, frozen=True, kw_only=True):
+    """What holds for all containers that do not say otherwise."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    supplemental_groups: tuple[int, ...] = ()
+    seccomp_profile: SeccompProfile | None = None
+
+
+class EnvVar(_Struct, frozen=True, kw_only=True):
+    """A variable with a plain value; $(NAME) in it is expanded by the node."""
+
+    name: str
+    value: str = ""
+
+
+class ContainerPort(_Struct, frozen=True, kw_only=True):
+    """Informational: every port of a pod can be reached."""
+
+    container_port: int
+    name: str = ""
+    protocol: str = "TCP"
+
+
+class ResourceRequirements(_Struct, frozen=True, kw_only=True):
+    """Quantities by resource name, as text."""
+
+    limits: dict[str, QuantityText] = {}
+    requests: dict[str, QuantityText] = {}
+
+    def limit(self, resource: str) -> Quantity | None:
+        """The limit of `cpu`, `memory` ..., None where there is none."""
+        text = self.limits.get(resource)
+        return None if text is None else Quantity.parse(text)
+
+    def request(self, resource: str) -> Quantity | None:
+        """The request, else the limit (which is the default of a request), else None."""
+        text = self.requests.get(resource)
+        return self.limit(resource) if text is None else Quantity.parse(text)
+
+
+class VolumeMount(_Struct, frozen=True, kw_only=True):
+    """Where a volume of the pod appears in a container."""
+
+    name: str
+    mount_path: str
+    read_only: bool = False
+
+
+class Container(_Struct, frozen=True, kw_only=True):
+    """core/v1 Container, the fields that podstead implements."""
+
+    name: str
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    env: tuple[EnvVar, ...] = ()
+    ports: tuple[ContainerPort, ...] = ()
+    resources: ResourceRequirements = ResourceRequirements()
+    volume_mounts: tuple[VolumeMount, ...] = ()
+    image_pull_policy: str = "IfNotPresent"
+    termination_message_path: str = "/dev/termination-log"
+    termination_message_policy: str = "File"
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
+    security_context: SecurityContext = SecurityContext()
+
+
+class EmptyDir(_Struct, frozen=True, kw_only=True):
+    """An emptyDir volume. `medium`: empty (the node's disk) or Memory."""
+
+    medium: str = ""
+    size_limit: QuantityText | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """The limit in bytes, 0 where there is none."""
+        return 0 if self.size_limit is None else Quantity.parse(self.size_limit).value()
+
+
+class Volume(_Struct, frozen=True, kw_only=True):
+    """A volume of the pod; one of the sources is set."""
+
+    name: str
+    empty_dir: EmptyDir | None = None
+
+
+class Toleration(_Struct, frozen=True, kw_only=True):
+    """core/v1 Toleration. An empty key with Exists tolerates every taint, an empty effect every effect."""
+
+    key: str = ""
+    operator: str = "Equal"
+    value: str = ""
+    effect: str = ""
+    toleration_seconds: int | None = None
+
+
+class HostAlias(_Struct, frozen=True, kw_only=True):
+    """Lines for /etc/hosts."""
+
+    ip: str
+    hostnames: tuple[str, ...] = ()
+
+
+class DNSOption(_Struct, frozen=True, kw_only=True):
+    """An option of resolv.conf."""
+
+    name: str = ""
+    value: str | None = None
+
+
+class DNSConfig(_Struct, frozen=True, kw_only=True):
+    """What the pod adds to its resolv.conf, or all of it under dnsPolicy None."""
+
+    nameservers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[DNSOption, ...] = ()
+
+
+class PodSpec(_Struct, frozen=True, kw_only=True):
+    """core/v1 PodSpec, the fields that podstead implements."""
+
+    containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    restart_policy: str = "Always"
+    termination_grace_period_seconds: int = 30
+    active_deadline_seconds: int | None = None
+    node_name: str = ""
+    node_selector: dict[str, str] = {}
+    hostname: str = ""
+    host_aliases: tuple[HostAlias, ...] = ()
+    dns_policy: str = "ClusterFirst"
+    dns_config: DNSConfig = DNSConfig()
+    tolerations: tuple[Toleration, ...] = ()
+    service_account_name: str = ""
+    automount_service_account_token: bool | None = None
+    scheduler_name: str = "default-scheduler"
+    priority: int = 0
+    security_context: PodSecurityContext = PodSecurityContext()
+
+
+class PodCondition(_Struct, frozen=True, kw_only=True):
+    """`status`: True, False or Unknown."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_probe_time: str | None = None
+    last_transition_time: str | None = None
+    observed_generation: int = 0
+
+
+class ContainerStateWaiting(_Struct, frozen=True, kw_only=True):
+    """Not running yet, or between two runs."""
+
+    reason: str = ""
+    message: str = ""
+
+
+class ContainerStateRunning(_Struct, frozen=True, kw_only=True):
+    started_at: str | None = None
+
+
+class ContainerStateTerminated(_Struct, frozen=True, kw_only=True):
+    """It ended. `signal` only where the process was killed by one and the runtime said so."""
+
+    exit_code: int
+    signal: int = 0
+    reason: str = ""
+    message: str = ""
+    started_at: str | None = None
+    finished_at: str | None = None
+    container_id: str = field(default="", name="containerID")
+
+
+class ContainerState(_Struct, frozen=True, kw_only=True):
+    """At most one is set; none means waiting."""
+
+    waiting: ContainerStateWaiting | None = None
+    running: ContainerStateRunning | None = None
+    terminated: ContainerStateTerminated | None = None
+
+
+class ContainerStatus(_Struct, frozen=True, kw_only=True):
+    """core/v1 ContainerStatus. `container_id` is `RUNTIME://ID`."""
+
+    name: str
+    ready: bool
+    restart_count: int
+    image: str
+    image_id: str = field(name="imageID")
+    state: ContainerState = field(default_factory=ContainerState)
+    last_state: ContainerState = field(default_factory=ContainerState)
+    container_id: str = field(default="", name="containerID")
+    started: bool | None = None
+
+
+class PodIP(_Struct, frozen=True, kw_only=True):
+    ip: str = ""
+
+
+class PodStatus(_Struct, frozen=True, kw_only=True):
+    """core/v1 PodStatus."""
+
+    phase: str = ""
+    conditions: tuple[PodCondition, ...] = ()
+    message: str = ""
+    reason: str = ""
+    host_ip: str = field(default="", name="hostIP")
+    host_ips: tuple[PodIP, ...] = field(default=(), name="hostIPs")
+    pod_ip: str = field(default="", name="podIP")
+    pod_ips: tuple[PodIP, ...] = field(default=(), name="podIPs")
+    start_time: str | None = None
+    container_statuses: tuple[ContainerStatus, ...] = ()
+    qos_class: str = ""
+    observed_generation: int = 0
+
+    def container(self, name: str) -> ContainerStatus | None:
+        return next((status for status in self.container_statuses if status.name == name), None)
+
+    def condition(self, kind: str) -> PodCondition | None:
+        return next((condition for condition in self.conditions if condition.type == kind), None)
+
+
+class Pod(_Struct, frozen=True, kw_only=True):
+    """core/v1 Pod."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def full_name(self) -> str:
+        """`NAMESPACE/NAME`, for messages."""
+        return f"{self.metadata.namespace}/{self.metadata.name}"
+
+
+def from_object(obj: Mapping[str, Any]) -> Pod:
+    """Return the pod in a decoded object; shares nothing that can change.
+
+    Fields that are null count as absent. Raises ValueError for an object that the API would not have accepted.
+    """
+    try:
+        return msgspec.convert(obj, Pod)
+    except msgspec.ValidationError:
+        try:
+            return msgspec.convert(_without_nulls(obj), Pod)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"not a pod: {error}") from error
+
+
+def to_object(struct: msgspec.Struct) -> dict[str, Any]:
+    """Return plain JSON values (dict, list, str, int, bool), empty fields left out."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(struct))
+    return plain
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_without_nulls(item) for item in value]
+    return value
+
+
+def effective_security_context(pod: Pod, container: Container) -> SecurityContext:
+    """The container's security context with the pod's where the container's is silent."""
+    own, shared = container.security_context, pod.spec.security_context
+    return msgspec.structs.replace(
+        own,
+        run_as_user=shared.run_as_user if own.run_as_user is None else own.run_as_user,
+        run_as_group=shared.run_as_group if own.run_as_group is None else own.run_as_group,
+        run_as_non_root=shared.run_as_non_root if own.run_as_non_root is None else own.run_as_non_root,
+        seccomp_profile=own.seccomp_profile or shared.seccomp_profile,
+    )
+
+
+def pod_requests(pod: Pod) -> dict[str, Quantity]:
+    """What the pod asks of a node: the sum of its containers' requests, by resource name."""
+    total: dict[str, Quantity] = {}
+    for container in pod.spec.containers:
+        resources = container.resources
+        for name in {*resources.requests, *resources.limits}:
+            asked = resources.request(name)
+            if asked is not None:
+                total[name] = total.get(name, ZERO) + asked
+    return total
+
+
+def qos_class(pod: Pod) -> QosClass:
+    """The pod's quality-of-service class (kubernetes.io, tasks, quality-service-pod).
+
+    Guaranteed: every container limits both cpu and memory and requests as much; BestEffort: no container limits or
+    requests either; Burstable: the rest. Amounts of zero count as absent.
+    """
+    per_container = [_cpu_and_memory(container.resources) for container in pod.spec.containers]
+    if not any(amount for amounts in per_container for pair in amounts for amount in pair):
+        return "BestEffort"
+    if all(limit and request == limit for amounts in per_container for request, limit in amounts):
+        return "Guaranteed"
+    return "Burstable"
+
+
+def _cpu_and_memory(resources: ResourceRequirements) -> Iterable[tuple[Quantity, Quantity]]:
+    return [(resources.request(name) or ZERO, resources.limit(name) or ZERO) for name in ("cpu", "memory")]
