@@ -7,7 +7,7 @@ is cancelled leaves something that `list_*` shows and `remove_*` removes. Times 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -162,6 +162,10 @@ class ContainerStatus:
     pid: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
 
+    def with_message(self, message: str) -> ContainerStatus:
+        """Return a copy with that message."""
+        return replace(self, message=message)
+
 
 @dataclass(frozen=True, slots=True)
 class ContainerEvent:
@@ -262,6 +266,23 @@ class ImageService(Protocol):
         ...
 
 
+class RootFilesystems(Protocol):
+    """What a runtime needs of the images: their configuration, and root file systems made of them."""
+
+    async def image_status(self, reference: str) -> Image | None:
+        """As ImageService.image_status."""
+        ...
+
+    def mount_rootfs(self, image: Image, container_dir: Path, target: Path) -> None:
+        """Mount a writable root file system of `image` at the directory `target`; what it keeps (upper, work) lies
+        in the directory `container_dir`. Blocking; raises OSError or RuntimeFailure, then nothing is mounted."""
+        ...
+
+    def unmount_rootfs(self, target: Path, container_dir: Path) -> None:
+        """Unmount `target` and remove what `container_dir` holds; what is not there is not an error. Blocking."""
+        ...
+
+
 class PodNetwork(Protocol):
     """The network of this node's pods; injected into the runtime."""
 
@@ -341,6 +362,10 @@ class Runtime(Protocol):
 
     async def exec(self, container_id: str, config: ExecConfig) -> ExecProcess:
         """Start a command in a running container. Raises NotFound, CreateFailed."""
+        ...
+
+    async def attach(self, container_id: str) -> AttachStream:
+        """Connect to the main process of a created or running container. Raises NotFound, RuntimeFailure."""
         ...
 
     def events(self) -> AsyncIterator[ContainerEvent]:
