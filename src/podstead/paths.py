@@ -12,6 +12,7 @@ from pathlib import Path
 
 DATA_ROOT = Path("/var/lib/podstead")
 RUN_ROOT = Path("/run/podstead")
+INSTANCES = DATA_ROOT / ".instances"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,8 @@ class Paths:
     # -- cluster state
     @property
     def instance_file(self) -> Path:
-        """JSON: port, subnet, bridge and data directory chosen at the first `up`."""
-        return self.data / "instance.json"
+        """JSON: port, subnet and data directory chosen at the first `up`; in one place for all instances."""
+        return INSTANCES / f"{self.name}.json"
 
     @property
     def database(self) -> Path:

@@ -1,0 +1,193 @@
+"""The node agent: which pods are mine, one worker for each, adoption at the start, the node's own object."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from podstead.client.base import Client, Object
+from podstead.client.events import NORMAL, EventRecorder
+from podstead.client.informer import Informer
+from podstead.linux.remove import remove_tree
+from podstead.node import info
+from podstead.node.context import NodeContext, Volumes
+from podstead.node.decisions import by_name
+from podstead.node.registration import Registration
+from podstead.node.runtime.base import ContainerState, ContainerStatus, ImageService, Runtime
+from podstead.node.status_writer import StatusWriter
+from podstead.node.worker import PodWorker
+from podstead.objects.errors import bad_request, not_found
+from podstead.paths import Paths
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeParts:
+    """What cluster.py gives a node agent."""
+
+    client: Client
+    runtime: Runtime
+    images: ImageService
+    volumes: Volumes
+    paths: Paths
+    name: str
+    host_ip: str
+
+
+class Agent:
+    """Runs the pods that are bound to this node. `run` is its task; `ready` is set when the node is Ready."""
+
+    def __init__(self, parts: NodeParts) -> None:
+        self._runtime = parts.runtime
+        self._parts = parts
+        self._recorder = EventRecorder(parts.client, "kubelet", parts.name)
+        self._statuses = StatusWriter(parts.client, self._pod_object)
+        self._registration = Registration(
+            parts.client, parts.paths, parts.name, parts.host_ip, f"{parts.runtime.name}://{parts.runtime.version}"
+        )
+        self._context = NodeContext(
+            client=parts.client,
+            runtime=parts.runtime,
+            images=parts.images,
+            volumes=parts.volumes,
+            recorder=self._recorder,
+            statuses=self._statuses,
+            paths=parts.paths,
+            node_name=parts.name,
+            host_ip=parts.host_ip,
+            memory_capacity=info.memory_capacity(),
+        )
+        self._pods = Informer(parts.client, "pods", field_selector=f"spec.nodeName={parts.name}")
+        self._pods.on_add = self._pod_changed
+        self._pods.on_update = lambda _old, new: self._pod_changed(new)
+        self._pods.on_delete = self._pod_deleted
+        self._workers: dict[str, PodWorker] = {}
+        self._ended: dict[str, asyncio.Event] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self.ready = asyncio.Event()
+
+    def network_is_ready(self) -> None:
+        """Pods may be plumbed from now on."""
+        self._context.network_ready.set()
+
+    async def run(self) -> None:
+        """Adopt what runs, register, then run pods until cancelled; containers go on running after that."""
+        await self._runtime.start()
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self._statuses.run(), name="statuses")
+            group.create_task(self._recorder.run(), name="events")
+            group.create_task(self._pods.run(), name="pods")
+            group.create_task(self._follow_exits(), name="exits")
+            await self._registration.register()
+            node = {"kind": "Node", "name": self._parts.name, "uid": self._parts.name}
+            self._recorder.event(node, NORMAL, "Starting", "Starting kubelet.")
+            await self._pods.synced.wait()
+            self.ready.set()
+            group.create_task(self._registration.run(), name="heartbeat")
+            await self._clean_orphans()
+
+    async def _follow_exits(self) -> None:
+        async for event in self._runtime.events():
+            if (ended := self._ended.pop(event.container_id, None)) is not None:
+                ended.set()
+            if (worker := self._workers.get(event.pod_uid)) is not None:
+                worker.changed()
+
+    # -- workers
+
+    def _pod_changed(self, obj: Object) -> None:
+        uid = obj["metadata"]["uid"]
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.update(obj)
+            return
+        assert self._group is not None
+        worker = self._workers[uid] = PodWorker(self._context, obj)
+        self._group.create_task(self._work(uid, worker), name=f"pod {obj['metadata']['name']}")
+
+    def _pod_deleted(self, obj: Object) -> None:
+        if (worker := self._workers.get(obj["metadata"]["uid"])) is not None:
+            worker.removed()
+
+    async def _work(self, uid: str, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        finally:
+            del self._workers[uid]
+
+    def _pod_object(self, uid: str) -> Object | None:
+        worker = self._workers.get(uid)
+        return worker.state.obj if worker else None
+
+    async def _clean_orphans(self) -> None:
+        """End and remove what belongs to no pod of the API: its pod was deleted while no server ran."""
+        runtime, paths = self._runtime, self._parts.paths
+        known = set(self._workers)
+        for sandbox in await runtime.list_sandboxes():
+            if sandbox.uid not in known:
+                log.info("removing what is left of pod %s/%s (%s)", sandbox.namespace, sandbox.name, sandbox.uid)
+                await runtime.remove_pod_sandbox(sandbox.id)
+        left = {entry.name for entry in _entries(paths.pods)} - known
+        for uid in left:
+            await self._parts.volumes.tear_down(uid)
+            await asyncio.to_thread(remove_tree, paths.pod(uid))
+        for entry in _entries(paths.pod_logs):
+            if entry.name.rpartition("_")[2] not in known:
+                await asyncio.to_thread(remove_tree, entry)
+
+    # -- what the node's server asks
+
+    async def find_container(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False
+    ) -> ContainerStatus:
+        """Return the container's latest attempt, or the one before; raises StatusError (400, 404)."""
+        worker = self._worker(namespace, pod)
+        attempts = by_name(
+            status for status in await self._runtime.list_containers() if status.pod_uid == worker.state.uid
+        ).get(container, [])
+        if previous:
+            ended = [status for status in attempts[:-1] if status.state is ContainerState.EXITED]
+            latest = attempts[-1] if attempts else None
+            if not ended and latest is not None and latest.state is ContainerState.EXITED and worker.state.waiting:
+                ended = [latest]
+            if not ended:
+                raise bad_request(f'previous terminated container "{container}" in pod "{pod}" not found')
+            return ended[-1]
+        if not attempts:
+            waiting = worker.state.waiting.get(container)
+            reason = waiting.reason if waiting else "ContainerCreating"
+            why = _WAITING_TEXTS.get(reason, f"is waiting to start: {reason}")
+            raise bad_request(f'container "{container}" in pod "{pod}" {why}')
+        return attempts[-1]
+
+    def _worker(self, namespace: str, pod: str) -> PodWorker:
+        for worker in self._workers.values():
+            meta = worker.state.pod.metadata
+            if meta.name == pod and meta.namespace == namespace and not worker.state.removed:
+                return worker
+        raise not_found("pods", pod)
+
+    async def wait_ended(self, container_id: str) -> None:
+        """Return when the container has ended (or is gone)."""
+        ended = self._ended.setdefault(container_id, asyncio.Event())
+        states = {status.id: status.state for status in await self._runtime.list_containers()}
+        if states.get(container_id, ContainerState.EXITED) is ContainerState.EXITED:
+            self._ended.pop(container_id, None)
+            return
+        await ended.wait()
+
+
+_WAITING_TEXTS = {
+    "ErrImagePull": "is waiting to start: image can't be pulled",
+    "ErrImageNeverPull": "is waiting to start: image can't be pulled",
+    "ImagePullBackOff": "is waiting to start: trying and failing to pull image",
+    "InvalidImageName": "is waiting to start: invalid image name",
+}
+
+
+def _entries(directory: Path) -> list[Path]:
+    return list(directory.iterdir()) if directory.is_dir() else []

@@ -1,0 +1,47 @@
+"""What every pod's worker shares: the node's parts, built once by the agent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from podstead.client.base import Client
+from podstead.client.events import EventRecorder
+from podstead.node.backoff import Backoff
+from podstead.node.runtime.base import ImageService, Runtime
+from podstead.node.status_writer import StatusWriter
+from podstead.objects.pod import Pod
+from podstead.paths import Paths
+
+
+class Volumes(Protocol):
+    """What a worker asks of the volume manager."""
+
+    async def set_up(self, pod: Pod) -> Mapping[str, Path]:
+        """Return the host path of every volume of the pod, set up; idempotent. Raises VolumeError."""
+        ...
+
+    def tear_down(self, pod_uid: str) -> Awaitable[None]:
+        """Unmount and remove all volumes of the pod; idempotent."""
+        ...
+
+
+@dataclass(slots=True)
+class NodeContext:
+    """See the module's docstring. `memory_capacity` is in bytes."""
+
+    client: Client
+    runtime: Runtime
+    images: ImageService
+    volumes: Volumes
+    recorder: EventRecorder
+    statuses: StatusWriter
+    paths: Paths
+    node_name: str
+    host_ip: str
+    memory_capacity: int
+    pull_backoff: Backoff = field(default_factory=Backoff)
+    network_ready: asyncio.Event = field(default_factory=asyncio.Event)

@@ -1,0 +1,58 @@
+"""What is to be done with a container: desired (spec, restart policy) against actual (its latest attempt). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum, auto
+
+from podstead.node.runtime.base import ContainerState, ContainerStatus
+from podstead.objects.pod import Pod
+
+
+class Action(Enum):
+    """The next step for one container."""
+
+    NONE = auto()
+    CREATE = auto()
+    """The first time, or again at once what was lost before it ran."""
+    START = auto()
+    RESTART = auto()
+    """Make the next attempt, when the back-off allows it."""
+    LEAVE = auto()
+    """It has ended for good."""
+
+
+def decide(pod: Pod, latest: ContainerStatus | None) -> Action:
+    """Return the next step for the container whose latest attempt is `latest` (None: there was none).
+
+    Source: Pod Lifecycle, "Container restart policy".
+    """
+    if latest is None:
+        return Action.CREATE
+    if latest.state is ContainerState.RUNNING:
+        return Action.NONE
+    if latest.state is ContainerState.CREATED:
+        return Action.START
+    policy = pod.spec.restart_policy
+    if policy == "Always" or (policy == "OnFailure" and latest.exit_code != 0):
+        return Action.RESTART
+    return Action.LEAVE
+
+
+def by_name(containers: Iterable[ContainerStatus]) -> dict[str, list[ContainerStatus]]:
+    """Group attempts by container name, the oldest first."""
+    grouped: dict[str, list[ContainerStatus]] = {}
+    for status in sorted(containers, key=lambda status: status.attempt):
+        grouped.setdefault(status.name, []).append(status)
+    return grouped
+
+
+def finished(pod: Pod, attempts: dict[str, list[ContainerStatus]]) -> bool:
+    """Tell whether every container of the pod has ended for good."""
+    latest = (attempts.get(container.name, [None])[-1] for container in pod.spec.containers)
+    return all(decide(pod, status) is Action.LEAVE for status in latest)
+
+
+def superfluous(attempts: Sequence[ContainerStatus]) -> Sequence[ContainerStatus]:
+    """Return the attempts that are kept for nobody: all ended ones but the last before the latest (`logs -p`)."""
+    return attempts[:-2]

@@ -1,0 +1,120 @@
+"""Images for a pod's containers: pull policy, waiting reasons, back-off and events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from podstead import clock
+from podstead.client.events import NORMAL, WARNING
+from podstead.node.context import NodeContext
+from podstead.node.runtime.base import Image, PullFailed, RuntimeFailure
+from podstead.node.status import Waiting
+from podstead.objects.pod import Container
+
+_SHOW_FAILURE = 2.0
+"""Seconds for which ErrImagePull is shown before ImagePullBackOff."""
+
+Record = Callable[[str, str, str, str], None]
+"""(container name, event type, reason, message)."""
+
+
+class ImagePuller:
+    """The pulls of one pod. `changed` is called whenever a pull has ended; `close` cancels what goes on."""
+
+    def __init__(self, context: NodeContext, uid: str, record: Record, changed: Callable[[], None]) -> None:
+        self._context = context
+        self._uid = uid
+        self._record = record
+        self._changed = changed
+        self._pulls: dict[str, asyncio.Task[None]] = {}
+        self._pulled: set[str] = set()
+        self._failures: dict[str, tuple[PullFailed, float]] = {}
+        self._unseen: set[str] = set()
+
+    def pulling(self, container: Container) -> bool:
+        """Tell whether the image of `container` is on its way."""
+        return container.name in self._pulls
+
+    async def image(self, container: Container) -> tuple[Image | None, Waiting | None, float | None]:
+        """Return the image, or why the container waits, and in how many seconds to ask again (None: when told)."""
+        present = await self._context.images.image_status(container.image)
+        policy = container.image_pull_policy
+        if present and (policy != "Always" or container.name in self._pulled):
+            return present, None, None
+        if policy == "Never":
+            message = f'Container image "{container.image}" is not present with pull policy of Never'
+            self._record(container.name, WARNING, "ErrImageNeverPull", message)
+            return None, Waiting("ErrImageNeverPull", message), None
+        return await self._pull_or_wait(container)
+
+    def used(self, container: Container) -> None:
+        """Note that a container is made from the image that `image` gave: the next one pulls again if it must."""
+        if container.name in self._pulled:
+            self._pulled.discard(container.name)
+            return
+        message = f'Container image "{container.image}" already present on machine'
+        self._record(container.name, NORMAL, "Pulled", message)
+
+    async def _pull_or_wait(self, container: Container) -> tuple[None, Waiting, float | None]:
+        if container.name in self._pulls:
+            return None, Waiting("ContainerCreating"), None
+        failure = self._failures.get(container.name)
+        if failure is not None:
+            error, since = failure
+            rest = self._context.pull_backoff.remaining(self._key(container), since, clock.monotonic())
+            if rest > 0 and container.name in self._unseen:
+                # The failure itself is shown first, the waiting for the next try after a moment.
+                self._unseen.discard(container.name)
+                return None, Waiting(error.reason, str(error)), min(rest, _SHOW_FAILURE)
+            if rest > 0:
+                return None, self._backing_off(container, error), rest
+        self._pulls[container.name] = asyncio.create_task(self._pull(container), name=f"pull {container.image}")
+        return None, Waiting("ContainerCreating"), None
+
+    def _backing_off(self, container: Container, error: PullFailed) -> Waiting:
+        if error.reason == "InvalidImageName":
+            return Waiting(error.reason, str(error))
+        self._record(container.name, NORMAL, "BackOff", f'Back-off pulling image "{container.image}"')
+        self._record(container.name, WARNING, "Failed", "Error: ImagePullBackOff")
+        return Waiting("ImagePullBackOff", f'Back-off pulling image "{container.image}": {error.reason}: {error}')
+
+    def _key(self, container: Container) -> str:
+        return f"{self._uid}_{container.image}"
+
+    async def _pull(self, container: Container) -> None:
+        began = clock.monotonic()
+        try:
+            self._record(container.name, NORMAL, "Pulling", f'Pulling image "{container.image}"')
+            image = await self._context.images.pull_image(container.image)
+        except RuntimeFailure as error:
+            failed = error if isinstance(error, PullFailed) else PullFailed(str(error), "ErrImagePull")
+            self._failures[container.name] = (failed, clock.monotonic())
+            self._unseen.add(container.name)
+            self._context.pull_backoff.failed(self._key(container), clock.monotonic())
+            self._report_failure(container, failed)
+        else:
+            self._failures.pop(container.name, None)
+            self._pulled.add(container.name)
+            took = f"{clock.monotonic() - began:.3f}s"
+            message = f'Successfully pulled image "{container.image}" in {took} ({took} including waiting). '
+            self._record(container.name, NORMAL, "Pulled", f"{message}Image size: {image.size} bytes.")
+        finally:
+            del self._pulls[container.name]
+            self._changed()
+
+    def _report_failure(self, container: Container, error: PullFailed) -> None:
+        if error.reason == "InvalidImageName":
+            self._record(container.name, WARNING, "InspectFailed", str(error))
+            self._record(container.name, WARNING, "Failed", "Error: InvalidImageName")
+        else:
+            self._record(container.name, WARNING, "Failed", f'Failed to pull image "{container.image}": {error}')
+            self._record(container.name, WARNING, "Failed", f"Error: {error.reason}")
+
+    async def close(self) -> None:
+        """Cancel the pulls that go on and wait for their end."""
+        tasks = list(self._pulls.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)

@@ -1,0 +1,134 @@
+"""What a pod's worker knows of its pod, and how that is told: status to the API, events to the recorder."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from podstead import clock
+from podstead.client.base import Object
+from podstead.client.events import reference
+from podstead.node.backoff import Backoff
+from podstead.node.containers import TERMINATION_FILE
+from podstead.node.context import NodeContext
+from podstead.node.decisions import by_name, finished
+from podstead.node.runtime.base import ContainerState, ContainerStatus, SandboxStatus
+from podstead.node.status import TERMINAL, Facts, Waiting, pod_status
+from podstead.node.termination import termination_message
+from podstead.objects.pod import from_object
+
+
+class PassFailed(Exception):  # noqa: N818
+    """A pass could not go on; told as an event of `reason` and tried again. Retried with a growing delay."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PodState:
+    """The pod as wanted (`obj`, `pod`) and as it is. `wake` asks the worker for another pass."""
+
+    def __init__(self, context: NodeContext, obj: Object, wake: Callable[[], None]) -> None:
+        self.context = context
+        self.obj = obj
+        self.pod = from_object(obj)
+        self.wake = wake
+        self.uid = self.pod.metadata.uid
+        self.removed = False
+        """The API has it no more."""
+        self.gone = False
+        """Nothing is left of it here."""
+        self.failure: tuple[str, str] | None = None
+        """Reason and message, once the pod as a whole has failed (DeadlineExceeded)."""
+        self.complete = False
+        """Every container has ended for good."""
+        self.restarts = Backoff()
+        self.waiting: dict[str, Waiting] = {}
+        self.never_made: dict[str, ContainerStatus] = {}
+        """By container: an attempt that could not be created or configured, told as one that ended."""
+        self._messages: dict[str, str] = {}
+        self._terminated_at: float | None = None
+
+    @property
+    def to_end(self) -> bool:
+        """The pod is to end, or has ended."""
+        in_api = self.pod.metadata.deletion_timestamp or self.pod.status.phase in TERMINAL
+        return bool(self.removed or in_api or self.failure or self.complete)
+
+    def grace(self) -> float:
+        """Return the seconds that containers still have from SIGTERM to SIGKILL."""
+        if self.removed:
+            return 0.0
+        meta, now = self.pod.metadata, clock.monotonic()
+        if not meta.deletion_timestamp:
+            return float(self.pod.spec.termination_grace_period_seconds)
+        granted = float(meta.deletion_grace_period_seconds or 0)
+        if self._terminated_at is None:
+            self._terminated_at = now
+            # After a restart of the server the time that is left counts; deletionTimestamp has whole seconds.
+            left = (clock.parse(meta.deletion_timestamp) - clock.now()).total_seconds() + 1
+            granted = min(granted, max(left, 0.0))
+        return max(0.0, self._terminated_at + granted - now)
+
+    async def sandbox(self) -> SandboxStatus | None:
+        """Return the pod's newest sandbox."""
+        found = [status for status in await self.context.runtime.list_sandboxes() if status.uid == self.uid]
+        return max(found, key=lambda status: status.created_at, default=None)
+
+    async def containers(self) -> dict[str, list[ContainerStatus]]:
+        """Return all attempts by container name, the oldest first, termination messages read."""
+        listed = [status for status in await self.context.runtime.list_containers() if status.pod_uid == self.uid]
+        attempts = by_name(listed)
+        for name, failed in self.never_made.items():
+            if not attempts.get(name) or attempts[name][-1].attempt < failed.attempt:
+                attempts.setdefault(name, []).append(failed)
+        for name, statuses in attempts.items():
+            attempts[name] = [await self._with_message(status) for status in statuses]
+        return attempts
+
+    async def _with_message(self, status: ContainerStatus) -> ContainerStatus:
+        if status.state is not ContainerState.EXITED or status.message or not status.id:
+            return status
+        message = self._messages.get(status.id)
+        if message is None:
+            container = next((one for one in self.pod.spec.containers if one.name == status.name), None)
+            policy = container.termination_message_policy if container else "File"
+            file = Path(status.labels.get(TERMINATION_FILE, ""))
+            message = await asyncio.to_thread(termination_message, file, status.log_path, policy, status.exit_code)
+            self._messages[status.id] = message
+        return status.with_message(message) if message else status
+
+    def record(self, container: str, type_: str, reason: str, message: str) -> None:
+        """Record an event about the pod, or about one of its containers."""
+        path = f"spec.containers{{{container}}}" if container else ""
+        self.context.recorder.event(reference(self.obj, path), type_, reason, message)
+
+    async def publish(self, *, terminating: bool = False) -> dict[str, list[ContainerStatus]]:
+        """Compute the status from what is, have it written, and return the attempts that it was computed from."""
+        attempts, sandbox = await self.containers(), await self.sandbox()
+        if self.removed or self.pod.status.phase in TERMINAL:
+            return attempts
+        self.complete = self.complete or finished(self.pod, attempts)
+        names = {status.image_id: await self._image_name(status) for one in attempts.values() for status in one}
+        facts = Facts(
+            host_ip=self.context.host_ip,
+            pod_ip=sandbox.ip if sandbox else self.pod.status.pod_ip,
+            sandbox_ready=bool(sandbox and sandbox.ready),
+            containers=attempts,
+            waiting=self.waiting,
+            image_names=names,
+            terminating=terminating or self.complete,
+            failure=self.failure,
+        )
+        old = self.obj.get("status") or {}
+        self.context.statuses.write(self.uid, pod_status(self.pod, old, facts, "podstead"))
+        return attempts
+
+    async def _image_name(self, status: ContainerStatus) -> tuple[str, str]:
+        image = await self.context.images.image_status(status.image_id) if status.image_id else None
+        if image is None:
+            return status.image, f"sha256:{status.image_id}" if status.image_id else ""
+        name = image.tags[0] if image.tags else status.image
+        return name, image.digests[0] if image.digests else f"sha256:{image.id}"
