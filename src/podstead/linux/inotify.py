@@ -1,4 +1,4 @@
-"""inotify(7) for the loop: changes to files as an awaitable, no thread and no polling."""
+"""inotify(7) for the loop: changes to files as events, no thread and no polling."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import ctypes
 import os
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,51 +41,83 @@ class Change:
 
 
 class Inotify:
-    """One inotify instance; a context manager. One waiter at a time."""
+    """One inotify instance. A user has 128 of them (fs.inotify.max_user_instances): share where many may ask."""
 
     def __init__(self) -> None:
         """Raises OSError (EMFILE) where the user's limit of instances is reached."""
         self._descriptor = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
-    def __enter__(self) -> Inotify:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def fileno(self) -> int:
+        """The descriptor; readable when there are changes."""
+        return self._descriptor
 
     def add(self, path: Path, mask: int) -> int:
-        """Watch `path`; returns the watch's number. Raises OSError."""
+        """Watch `path`; returns the watch's number, the same one for the same file. Raises OSError."""
         return _checked(_libc.inotify_add_watch(self._descriptor, os.fsencode(path), mask), path)
 
     def remove(self, watch: int) -> None:
         """Stop a watch; one that has gone with its file is not an error."""
         _libc.inotify_rm_watch(self._descriptor, watch)
 
-    async def wait(self) -> list[Change]:
-        """Wait for changes and return those that are there, at least one. Cancellation loses none."""
-        while True:
-            try:
-                return _parse(os.read(self._descriptor, _BUFFER))
-            except BlockingIOError:
-                pass
-            loop = asyncio.get_running_loop()
-            ready: asyncio.Future[None] = loop.create_future()
-
-            def notify(ready: asyncio.Future[None] = ready) -> None:
-                if not ready.done():
-                    ready.set_result(None)
-
-            loop.add_reader(self._descriptor, notify)
-            try:
-                await ready
-            finally:
-                loop.remove_reader(self._descriptor)
+    def read(self) -> list[Change]:
+        """Return the changes that are there; does not wait."""
+        try:
+            return _parse(os.read(self._descriptor, _BUFFER))
+        except BlockingIOError:
+            return []
 
     def close(self) -> None:
-        """Let all watches go. A waiter must have been cancelled before."""
+        """Let all watches go."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+class FileWatcher:
+    """Tells any number of waiters on one loop that files have been written to, over one inotify instance."""
+
+    def __init__(self) -> None:
+        self._inotify: Inotify | None = None
+        self._events: dict[int, set[asyncio.Event]] = {}
+
+    @contextmanager
+    def watch(self, path: Path) -> Iterator[asyncio.Event]:
+        """Give an event that is set whenever the file at `path` has been written to; raises OSError."""
+        inotify = self._open()
+        number = inotify.add(path, IN_MODIFY)
+        event = asyncio.Event()
+        self._events.setdefault(number, set()).add(event)
+        try:
+            yield event
+        finally:
+            self._events[number].discard(event)
+            if not self._events[number]:
+                del self._events[number]
+                inotify.remove(number)
+
+    def _open(self) -> Inotify:
+        if self._inotify is None:
+            self._inotify = Inotify()
+            asyncio.get_running_loop().add_reader(self._inotify.fileno(), self._changed)
+        return self._inotify
+
+    def _changed(self) -> None:
+        if self._inotify is None:
+            return
+        for change in self._inotify.read():
+            if change.mask & IN_Q_OVERFLOW:
+                events = {event for events in self._events.values() for event in events}
+            else:
+                events = self._events.get(change.watch, set())
+            for event in events:
+                event.set()
+
+    def close(self) -> None:
+        """Stop; no watch may be open any more."""
+        if self._inotify is not None:
+            asyncio.get_running_loop().remove_reader(self._inotify.fileno())
+            self._inotify.close()
+            self._inotify = None
 
 
 def _parse(data: bytes) -> list[Change]:

@@ -50,8 +50,9 @@ class BridgeNetwork:
         self._bridge = paths.bridge
         self._table = paths.nft_table
         self._pool = AddressPool(paths.network_state, subnet)
-        self._group = int(paths.short_id, 16) | 1
+        self._group = (int(paths.short_id, 16) & 0x7FFFFFFF) | 1
         """The links' group, by which they are removed together."""
+        self._mtu = 1500
         self._warning: str | None = None
 
     @property
@@ -129,6 +130,7 @@ class BridgeNetwork:
         gateway = self._pool.gateway
         with nl.Netlink() as host:
             self._refuse_overlap(host)
+            self._mtu = _mtu_outwards(host)
             self._create_bridge(host)
             bridge = host.link(self._bridge)
             if bridge is None:
@@ -203,7 +205,7 @@ class BridgeNetwork:
                 end.remove_link(link.index)
 
     def _create_pair(self, host: nl.Netlink, address: IPv4Address, netns: Path) -> None:
-        mtu = nl.attribute(nl.IFLA_MTU, _mtu_outwards(host))
+        mtu = nl.attribute(nl.IFLA_MTU, self._mtu)
         descriptor = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
         try:
             peer = nl.link_body(
@@ -262,7 +264,7 @@ def _mac(address: IPv4Address) -> bytes:
 
 
 def _mtu_outwards(host: nl.Netlink) -> int:
-    """Return the MTU of the host's default route, else Ethernet's: a pod that sends more relies on path MTU discovery."""
+    """Return the MTU of the host's default route, else Ethernet's; a pod that sends more relies on path discovery."""
     outwards = {route.index for route in host.routes() if route.prefix_length == 0}
     return min((link.mtu for link in host.links() if link.index in outwards and link.mtu), default=1500)
 

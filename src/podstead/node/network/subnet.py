@@ -23,7 +23,7 @@ _WIDEST = 8
 
 
 def host_networks() -> list[IPv4Network]:
-    """Return the destinations of the IPv4 routes of all tables, and the networks of all addresses. Blocks below 1 ms."""
+    """Return the destinations of the IPv4 routes of all tables, and the networks of all addresses. Blocks 1 ms."""
     with Netlink() as netlink:
         found = {IPv4Network((route.destination, route.prefix_length), strict=False) for route in netlink.routes()}
         found |= {IPv4Network((one.local, one.prefix_length), strict=False) for one in netlink.addresses()}
