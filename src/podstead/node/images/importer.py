@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import bz2
 import gzip
+import io
 import json
 import lzma
 import os
@@ -26,6 +27,8 @@ from podstead.paths import Paths
 _ASK_SECONDS = 30.0
 _DOCKER_SOCKET = "unix:///var/run/docker.sock"
 _INDEX_LIMIT = 16 << 20
+_LINK = "image"
+"""The name in a scratch directory of what skopeo reads."""
 
 
 class ImportFailed(Exception):  # noqa: N818
@@ -57,8 +60,9 @@ class Importer:
         name = _reference(tag) if tag else None
         path = Path(source)
         if path.exists():
-            found = await asyncio.to_thread(_in_file, path)
-            return await self._copy(_named(found, name, path))
+            async with self._skopeo.scratch() as scratch:
+                found = await asyncio.to_thread(_in_file, path, scratch)
+                return await self._copy(_named(found, name, path), scratch)
         if source.startswith(("/", "./", "../")):
             raise ImportFailed(f"{source}: no such file")
         sources = await self._on_host(source)
@@ -70,24 +74,20 @@ class Importer:
         """
         reference = _reference(name)
         async with self._skopeo.scratch() as scratch:
-            directory = scratch / "oci"
-            await asyncio.to_thread(_write_rootfs, archive, directory, config or ImageConfig())
-            (image,) = await self._copy([_Source(f"oci:{directory}", reference)])
+            await asyncio.to_thread(_write_rootfs, archive, scratch / _LINK, config or ImageConfig())
+            (image,) = await self._copy([_Source(f"oci:{_LINK}", reference)], scratch)
             return image
 
-    async def _copy(self, sources: Sequence[_Source]) -> list[Image]:
-        images = []
+    async def _copy(self, sources: Sequence[_Source], cwd: Path | None = None) -> list[Image]:
         try:
             await self._images.repair()
-            for source in sources:
-                images.append(await self._copy_one(source))
+            return [await self._copy_one(source, cwd) for source in sources]
         except PullFailed as error:
             raise ImportFailed(str(error)) from error
-        return images
 
-    async def _copy_one(self, source: _Source) -> Image:
+    async def _copy_one(self, source: _Source, cwd: Path | None) -> Image:
         try:
-            await self._skopeo.copy(source.location, str(source.name), source.options)
+            await self._skopeo.copy(source.location, str(source.name), source.options, cwd=cwd)
         except SkopeoFailed as error:
             raise ImportFailed(f"{source.name}: {error}") from error
         return self._images.stored(source.name)
@@ -153,24 +153,42 @@ async def _docker(name: str, tried: list[str]) -> _Source | None:
 
 
 # -- archives
-def _in_file(path: Path) -> list[tuple[str, str]]:
-    """Return (skopeo's name, image's name or "") of each image in an archive or OCI directory."""
+def _in_file(path: Path, scratch: Path) -> list[tuple[str, str]]:
+    """Make the archive or OCI directory known as `scratch`/_LINK, and return for each image in it skopeo's name for
+    it, relative to `scratch`, and the image's own name or "".
+    """
+    link = scratch / _LINK
     try:
         if path.is_dir():
             index = path / "index.json"
             if not (path / "oci-layout").is_file() or not index.is_file():
-                raise ImportFailed(f"{path}: a directory, but not an OCI image layout (no oci-layout and index.json)")
-            return _oci_names(f"oci:{path}", index.read_bytes())
+                raise ImportFailed("a directory, but not an OCI image layout (no oci-layout and index.json)")
+            link.symlink_to(path.absolute())
+            return _oci_names("oci", index.read_bytes())
         found = _scan(path)
         if "manifest.json" in found:
-            return _docker_names(path, found["manifest.json"])
+            _unpack(path, link)
+            return _docker_names(found["manifest.json"])
         if "index.json" in found:
-            return _oci_names(f"oci-archive:{path}", found["index.json"])
+            link.symlink_to(path.absolute())
+            return _oci_names("oci-archive", found["index.json"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ImportFailed(f"{path}: its index cannot be read: {error}") from error
     except OSError as error:
         raise ImportFailed(f"{path}: {error.strerror or error}") from error
+    except ImportFailed as error:
+        raise ImportFailed(f"{path}: {error}") from error
     raise ImportFailed(f"{path}: neither a docker nor an OCI archive; for a root file system: podstead image import")
+
+
+def _unpack(path: Path, link: Path) -> None:
+    """skopeo 1.9 reads a docker archive only if it is not compressed."""
+    with _decompressed(path) as stream:
+        if isinstance(stream, io.BufferedReader):
+            link.symlink_to(path.absolute())
+            return
+        with link.open("wb") as file:
+            shutil.copyfileobj(stream, file, 1 << 20)
 
 
 def _scan(path: Path) -> dict[str, bytes]:
@@ -186,21 +204,21 @@ def _scan(path: Path) -> dict[str, bytes]:
                 if "manifest.json" in found:
                     break
     except (tarfile.TarError, EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise ImportFailed(f"{path}: not a whole tar archive: {error}") from error
+        raise ImportFailed(f"not a whole tar archive: {error}") from error
     return found
 
 
-def _docker_names(path: Path, manifest: bytes) -> list[tuple[str, str]]:
+def _docker_names(manifest: bytes) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for number, image in enumerate(json.loads(manifest)):
         tags = image.get("RepoTags") or []
-        found += [(f"docker-archive:{path}:{_reference(tag)}", tag) for tag in tags]
+        found += [(f"docker-archive:{_LINK}:{_reference(tag)}", tag) for tag in tags]
         if not tags:
-            found.append((f"docker-archive:{path}:@{number}", ""))
+            found.append((f"docker-archive:{_LINK}:@{number}", ""))
     return found
 
 
-def _oci_names(location: str, index: bytes) -> list[tuple[str, str]]:
+def _oci_names(transport: str, index: bytes) -> list[tuple[str, str]]:
     manifests: list[dict[str, Any]] = json.loads(index)["manifests"]
     found = []
     for manifest in manifests:
@@ -210,8 +228,8 @@ def _oci_names(location: str, index: bytes) -> list[tuple[str, str]]:
         full = reference if "/" in reference or ":" in reference else ""
         name = annotations.get("io.containerd.image.name") or full
         if len(manifests) > 1 and not reference:
-            raise ImportFailed(f"{location.partition(':')[2]}: several images of which some have no name")
-        found.append((f"{location}:{reference}" if reference else location, name))
+            raise ImportFailed("several images of which some have no name")
+        found.append((f"{transport}:{_LINK}:{reference}" if reference else f"{transport}:{_LINK}", name))
     return found
 
 
@@ -232,7 +250,7 @@ def _write_rootfs(archive: Path, directory: Path, config: ImageConfig) -> None:
     try:
         with _decompressed(archive) as stream:
             layout.write(directory, stream, config, created=archive.stat().st_mtime)
-    except layout.NotATar as error:
+    except (layout.NotATar, ImportFailed) as error:
         raise ImportFailed(f"{archive}: {error}") from error
     except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
         raise ImportFailed(f"{archive}: damaged: {error}") from error
@@ -253,7 +271,7 @@ def _decompressed(path: Path) -> IO[bytes]:
         try:
             from compression import zstd  # type: ignore[import-not-found,unused-ignore]
         except ImportError:
-            raise ImportFailed(f"{path}: zstd needs Python 3.14: unpack it with `zstd -d` first") from None
+            raise ImportFailed("zstd needs Python 3.14: unpack it with `zstd -d` first") from None
         return cast(IO[bytes], zstd.open(path))
     return path.open("rb")
 

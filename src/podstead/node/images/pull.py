@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from podstead.node.images.references import InvalidReference, Reference, image_id, is_loopback, parse
 from podstead.node.images.registries import candidates, local_candidates
+from podstead.node.images.rootfs import mount_rootfs, unmount_rootfs
 from podstead.node.images.skopeo import STALL_SECONDS, Skopeo, SkopeoFailed, SkopeoMissing, SkopeoStalled
 from podstead.node.images.store import ImageDamaged, ImageStore, named_first
 from podstead.node.runtime.base import Image, PullFailed
@@ -43,7 +45,7 @@ class _Transfer:
 
 
 class Images:
-    """CRI's image service (`ImageService`) on the image store of one instance.
+    """CRI's image service (`ImageService`, `RootFilesystems`) on the image store of one instance.
 
     `close` ends the transfers under way; a caller that still waits for one gets PullFailed.
     """
@@ -59,8 +61,8 @@ class Images:
     async def image_status(self, reference: str) -> Image | None:
         """Return the image that `reference` (a normalized or short name, a digest, or an id) names here, or None.
 
-        An image of which something is missing counts as not there: a pull repairs it. Raises PullFailed
-        (InvalidImageName), or RuntimeFailure (ImageInspectError) if the store cannot be read.
+        An image of which something is missing counts as not there: a pull repairs it. So does what is not a name or
+        cannot be resolved: a pull says why. Raises RuntimeFailure (ImageInspectError) if the store cannot be read.
         """
         try:
             if image_id(reference):
@@ -69,7 +71,7 @@ class Images:
                 image = self.store.find(candidate)
                 if image is not None:
                     return named_first(image, str(candidate))
-        except ImageDamaged:
+        except (ImageDamaged, PullFailed):
             return None
         return None
 
@@ -101,6 +103,14 @@ class Images:
         if transfer.task.cancelled():
             raise PullFailed(f"{names[0]}: the node is shutting down", "ErrImagePull")
         return transfer.task.result()
+
+    def mount_rootfs(self, image: Image, container_dir: Path, target: Path) -> None:
+        """See rootfs.mount_rootfs: with it this is the runtime's `RootFilesystems` too."""
+        mount_rootfs(image, container_dir, target)
+
+    def unmount_rootfs(self, target: Path, container_dir: Path) -> None:
+        """See rootfs.unmount_rootfs."""
+        unmount_rootfs(target, container_dir)
 
     async def close(self) -> None:
         """Cancel all transfers and wait for their end."""

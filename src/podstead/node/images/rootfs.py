@@ -9,73 +9,65 @@ again), and neither check is of use to directories that are made for one contain
 
 from __future__ import annotations
 
-import asyncio
+import errno
 import os
 import shutil
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec
 
 from podstead.linux import mounts
 from podstead.node.runtime.base import CreateFailed, Image
-
-P = ParamSpec("P")
 
 _OPTIONS_LIMIT = 4095
 _opening = threading.Lock()  # one mount at a time holds descriptors of all its layers
 
 
-async def mount_rootfs(image: Image, container_dir: Path, target: Path) -> None:
-    """Mount `image` at `target`, with what is written kept in `container_dir`/{upper,work}; makes the directories.
-
-    A caller that is cancelled returns when the mount has been made or has failed. Raises CreateFailed.
+def mount_rootfs(image: Image, container_dir: Path, target: Path) -> None:
+    """Mount `image` at the directory `target`; what is written is kept in `container_dir`/{upper,work}. Makes the
+    directories that are not there. Blocking. Raises CreateFailed or OSError, then nothing is mounted.
     """
-    await _in_thread(_mount, image, container_dir, target)
-
-
-async def unmount_rootfs(target: Path, container_dir: Path) -> None:
-    """Unmount whatever lies on `target` and remove what the container wrote; what is gone already is not an error.
-
-    Raises OSError if something is still mounted below `container_dir`: nothing is removed through a mount.
-    """
-    await _in_thread(_unmount, target, container_dir)
-
-
-async def _in_thread(work: Callable[P, None], *arguments: P.args, **keywords: P.kwargs) -> None:
-    task = asyncio.create_task(asyncio.to_thread(work, *arguments, **keywords))
-    try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()
-        raise
-
-
-def _mount(image: Image, container_dir: Path, target: Path) -> None:
     upper, work, empty = container_dir / "upper", container_dir / "work", container_dir / "empty"
+    for directory in (container_dir, work, target):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not image.layers:
+        empty.mkdir(mode=0o755, exist_ok=True)
+    layers = image.layers or (empty,)
+    _make_upper(upper, layers[0])
     descriptors: list[int] = []
     with _opening:
         try:
-            for directory in (container_dir, work, target):
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not image.layers:
-                empty.mkdir(mode=0o755, exist_ok=True)
-            layers = image.layers or (empty,)
-            _make_upper(upper, layers[0])
             descriptors.extend(_open(path) for path in (upper, work, *layers))
             first, second, *lower = (f"/proc/self/fd/{descriptor}" for descriptor in descriptors)
             options = f"index=off,upperdir={first},workdir={second},lowerdir={':'.join(lower)}"
             if len(options) > _OPTIONS_LIMIT:
                 raise CreateFailed(f"image {image.id[:12]} has too many layers ({len(layers)})", "CreateContainerError")
             mounts.mount("overlay", target, "overlay", data=options)
-        except OSError as error:
-            message = f"cannot mount image {image.id[:12]} at {target}: {error.filename}: {error.strerror}"
-            raise CreateFailed(message, "CreateContainerError") from error
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
+
+
+def unmount_rootfs(target: Path, container_dir: Path) -> None:
+    """Unmount whatever lies on `target` and remove what `mount_rootfs` put into `container_dir`, and that directory
+    if nothing else is in it. What is gone already is not an error. Blocking.
+
+    Raises OSError if something is still mounted there: nothing is removed through a mount.
+    """
+    while _umount_one(target):
+        pass
+    written = [container_dir / name for name in ("upper", "work", "empty")]
+    left = mounts.mounts_below(container_dir)
+    if left:
+        raise OSError(errno.EBUSY, "still mounted, so nothing is removed", str(left[0]))
+    for directory in written:
+        try:
+            shutil.rmtree(directory)  # by descriptors: follows no link
+        except FileNotFoundError:
+            pass
+    try:
+        container_dir.rmdir()
+    except OSError:
+        pass  # gone, or it holds more, which is its owner's to remove
 
 
 def _open(directory: Path) -> int:
@@ -88,25 +80,6 @@ def _make_upper(upper: Path, top: Path) -> None:
     upper.mkdir(mode=0o700, exist_ok=True)
     os.chown(upper, status.st_uid, status.st_gid)
     upper.chmod(status.st_mode & 0o7777)
-
-
-def _unmount(target: Path, container_dir: Path) -> None:
-    while _umount_one(target):
-        pass
-    written = [container_dir / name for name in ("upper", "work", "empty")]
-    for directory in written:
-        left = mounts.mounts_below(directory)
-        if left:
-            raise OSError(16, "still mounted, so nothing is removed", str(left[0]))
-    for directory in written:
-        try:
-            shutil.rmtree(directory)  # by descriptors: follows no link
-        except FileNotFoundError:
-            pass
-    try:
-        target.rmdir()
-    except OSError:
-        pass  # gone, or it holds what is not ours
 
 
 def _umount_one(target: Path) -> bool:

@@ -51,10 +51,13 @@ class Skopeo:
         self._paths = paths
         self._stall = stall
 
-    async def copy(self, source: str, name: str, options: Sequence[str] = ()) -> None:
-        """Copy the image at `source` (`transport:details`) into the store under `name`; raises SkopeoFailed."""
+    async def copy(self, source: str, name: str, options: Sequence[str] = (), *, cwd: Path | None = None) -> None:
+        """Copy the image at `source` (`transport:details`) into the store under `name`; raises SkopeoFailed.
+
+        A path in `source` may be relative to `cwd`, and is best so: skopeo takes a colon for the path's end.
+        """
         async with self.scratch() as scratch:
-            await self._run(("copy", "--quiet", *options, source, f"containers-storage:{name}"), scratch)
+            await self._run(("copy", "--quiet", *options, source, f"containers-storage:{name}"), scratch, cwd)
 
     async def delete(self, identity: str) -> None:
         """Take the image with that id and the layers only it uses out of the store; raises SkopeoFailed."""
@@ -71,13 +74,13 @@ class Skopeo:
         finally:
             await asyncio.shield(asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True))
 
-    async def _run(self, arguments: Sequence[str], scratch: Path) -> None:
+    async def _run(self, arguments: Sequence[str], scratch: Path, cwd: Path | None = None) -> None:
         self._write_storage_conf()
         argv = ["skopeo", *_policy_option(), *_registries_option(), *arguments]
         errors = os.memfd_create("stderr")
         try:
             try:
-                child = process.spawn(argv, stderr=errors, env=self._environment(scratch))
+                child = process.spawn(argv, stderr=errors, env=self._environment(scratch), cwd=cwd)
             except FileNotFoundError as error:
                 raise SkopeoMissing("skopeo is not installed: apt-get install skopeo") from error
             try:
@@ -154,7 +157,7 @@ def _policy_option() -> list[str]:
 def _registries_option() -> list[str]:
     """Debian's skopeo 1.9 does not read the variable itself."""
     configuration = os.environ.get("CONTAINERS_REGISTRIES_CONF")
-    return ["--registries-conf", configuration] if configuration else []
+    return ["--registries-conf", str(Path(configuration).absolute())] if configuration else []
 
 
 def _activity(pid: int) -> tuple[bytes, ...]:
