@@ -1,0 +1,52 @@
+"""Joins a streaming session to a container's main process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from podstead.node.runtime.base import AttachStream
+from podstead.streams.remotecommand import Channel, Input, Resize, Session, StreamOptions, success
+
+
+async def run_attach(stream: AttachStream, session: Session, options: StreamOptions) -> Mapping[str, Any] | None:
+    """Copy both ways until the container ends (then return the Status to finish with) or the client goes (None).
+
+    `stream` is closed in any case, the container is not touched. A slow client cannot hold up the container: the
+    stream drains it into a bounded buffer of its own and ends when that is full.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            client = group.create_task(_to_container(stream, session, options))
+            output = group.create_task(_to_client(stream, session, options))
+            await asyncio.wait((client, output), return_when=asyncio.FIRST_COMPLETED)
+            client.cancel()
+            output.cancel()
+        return success() if not output.cancelled() and output.result() else None
+    finally:
+        await stream.close()
+
+
+async def _to_client(stream: AttachStream, session: Session, options: StreamOptions) -> bool:
+    """Return whether the container ended, rather than the client."""
+    wanted = {Channel.STDOUT: options.stdout, Channel.STDERR: options.stderr}
+    try:
+        async for number, data in stream.output():
+            channel = Channel(number)
+            if wanted[channel]:
+                await session.send(channel, data)
+    except ConnectionError:
+        return False
+    return True
+
+
+async def _to_container(stream: AttachStream, session: Session, options: StreamOptions) -> None:
+    """Return when the client has gone."""
+    while (message := await session.receive()) is not None:
+        if isinstance(message, Resize):
+            await stream.resize(message.width, message.height)
+        elif options.stdin and isinstance(message, Input):
+            await stream.write(message.data)
+        elif options.stdin:
+            await stream.close_stdin()
