@@ -1,0 +1,81 @@
+"""Validation of whole objects, after defaulting: one module a kind, and what podstead does not implement yet.
+
+Paths, reasons and words are those of the real API server where these are known, so that a user can look them up.
+An object that comes here has been checked against the schema: types are right, unknown fields are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from podstead.objects.errors import FieldError
+from podstead.objects.validation import (
+    configmap,
+    event,
+    namespace,
+    node,
+    pod,
+    pod_update,
+    secret,
+    serviceaccount,
+    unsupported,
+)
+
+Object = Mapping[str, Any]
+
+
+class Kind(Protocol):
+    """What is asked of a ResourceInfo here."""
+
+    @property
+    def group(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
+_CREATE: dict[tuple[str, str], Callable[[Object], list[FieldError]]] = {
+    ("", "ConfigMap"): configmap.validate,
+    ("", "Event"): event.validate,
+    ("", "Namespace"): namespace.validate,
+    ("", "Node"): node.validate,
+    ("", "Pod"): pod.validate,
+    ("", "Secret"): secret.validate,
+    ("", "ServiceAccount"): serviceaccount.validate,
+}
+_UPDATE: dict[tuple[str, str, str], Callable[[Object, Object], list[FieldError]]] = {
+    ("", "ConfigMap", ""): configmap.validate_update,
+    ("", "Event", ""): event.validate_update,
+    ("", "Namespace", ""): namespace.validate_update,
+    ("", "Namespace", "finalize"): namespace.validate_finalize,
+    ("", "Namespace", "status"): namespace.validate_status_update,
+    ("", "Node", ""): node.validate_update,
+    ("", "Node", "status"): node.validate_update,
+    ("", "Pod", ""): pod_update.validate_update,
+    ("", "Pod", "status"): pod_update.validate_status_update,
+    ("", "Secret", ""): secret.validate_update,
+    ("", "ServiceAccount", ""): serviceaccount.validate_update,
+}
+
+
+def validate_create(info: Kind, obj: Object) -> list[FieldError]:
+    """What is wrong with an object to create: its name has been generated, defaults are filled in."""
+    return _with_unsupported(info, obj, _CREATE[info.group, info.kind](obj))
+
+
+def validate_update(info: Kind, new: Object, old: Object, subresource: str = "") -> list[FieldError]:
+    """What is wrong with `new` in place of `old`.
+
+    `new` is what would be stored: of what the subresource does not own, the strategy has put back the old parts. Its
+    resourceVersion is set (where an update may leave it out, the caller fills in the current one).
+    """
+    errors = _UPDATE[info.group, info.kind, subresource](new, old)
+    return errors if subresource else _with_unsupported(info, new, errors)
+
+
+def _with_unsupported(info: Kind, obj: Object, errors: list[FieldError]) -> list[FieldError]:
+    """Add what is not implemented, unless the field has been found wrong already."""
+    named = {error.path for error in errors}
+    refused = [error for error in unsupported.refusals(info.kind, obj) if error.path not in named]
+    return [*errors, *refused]

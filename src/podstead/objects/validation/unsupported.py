@@ -1,0 +1,256 @@
+"""What podstead does not implement yet: one table, and a refusal by name of everything that is not in it.
+
+A field is implemented, or made of parts that have their own row, or refused unless its value changes nothing (is empty
+or the default). A field that the table does not know at all is refused too, so that a newer schema adds no field that
+is accepted and then ignored. Rows are named after the definitions of the schema; a test walks both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from podstead.objects import meta
+from podstead.objects.errors import FieldError
+from podstead.objects.quantity import Quantity
+
+Object = Mapping[str, Any]
+
+NOT_YET = "not implemented by podstead yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One definition of the schema. `parts` maps a field (an object, or a list of them) to the row for it; `neutral`
+    a refused field to the values that change nothing; `refused` an implemented field to values that are not.
+    """
+
+    implemented: frozenset[str] = frozenset()
+    parts: Mapping[str, str] = field(default_factory=dict)
+    neutral: Mapping[str, tuple[object, ...]] = field(default_factory=dict)
+    refused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    check: Callable[[Object, str], Iterator[FieldError]] | None = None
+    """For what depends on more than one field."""
+
+
+def refusals(kind: str, obj: Object) -> Iterator[FieldError]:
+    """Yield an error for each field of an object (after defaulting) that asks for something not implemented."""
+    if kind in TABLE:
+        yield from _refusals(TABLE[kind], obj, "")
+
+
+def _refusals(row: Row, obj: Object, prefix: str) -> Iterator[FieldError]:
+    for name, value in obj.items():
+        path = prefix + name
+        if value is None:
+            continue
+        if name in row.parts:
+            yield from _parts(TABLE[row.parts[name]], value, path)
+        elif name not in row.implemented:
+            if value not in ("", []) and value not in row.neutral.get(name, ()):
+                yield meta.forbidden(path, NOT_YET)
+        elif name in row.refused and value in row.refused[name]:
+            yield meta.forbidden(path, f"{meta.quoted(value)} is {NOT_YET}")
+    if row.check is not None:
+        yield from row.check(obj, prefix)
+
+
+def _parts(row: Row, value: Any, path: str) -> Iterator[FieldError]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _refusals(row, item, f"{path}[{index}].")
+    else:
+        yield from _refusals(row, value, f"{path}.")
+
+
+def _pod_spec(spec: Object, prefix: str) -> Iterator[FieldError]:
+    # The old name of serviceAccountName; defaulting makes them one.
+    if spec.get("serviceAccount") not in (None, "", spec.get("serviceAccountName")):
+        yield meta.forbidden(f"{prefix}serviceAccount", f"other than serviceAccountName, {NOT_YET}")
+
+
+def _container(container: Object, prefix: str) -> Iterator[FieldError]:
+    # Containers cannot be resized, so that "no restart on resize" is all that can be asked for.
+    for index, policy in enumerate(container.get("resizePolicy") or ()):
+        if policy.get("restartPolicy") not in (None, "", "NotRequired"):
+            yield meta.forbidden(f"{prefix}resizePolicy[{index}].restartPolicy", NOT_YET)
+
+
+def _resources(resources: Object, prefix: str) -> Iterator[FieldError]:
+    for name in resources.get("limits") or {}:
+        if name == "ephemeral-storage" or name.startswith("hugepages-"):
+            yield meta.forbidden(f"{prefix}limits[{name}]", NOT_YET)
+    for name in resources.get("requests") or {}:
+        if name.startswith("hugepages-"):
+            yield meta.forbidden(f"{prefix}requests[{name}]", NOT_YET)
+
+
+def _empty_dir(source: Object, prefix: str) -> Iterator[FieldError]:
+    medium, limit = source.get("medium") or "", source.get("sizeLimit")
+    if medium.startswith("HugePages"):
+        yield meta.forbidden(f"{prefix}medium", f"{meta.quoted(medium)} is {NOT_YET}")
+    elif medium == "" and limit is not None and _is_positive(limit):
+        yield meta.forbidden(f"{prefix}sizeLimit", f"{NOT_YET}, except with medium Memory")
+
+
+def _is_positive(text: Any) -> bool:
+    try:
+        return Quantity.parse(text).nanos > 0
+    except ValueError:
+        return True
+
+
+def _pod_annotations(metadata: Object, prefix: str) -> Iterator[FieldError]:
+    for key, value in (metadata.get("annotations") or {}).items():
+        if key == "kubernetes.io/config.mirror" or (
+            key.startswith("container.apparmor.security.beta.kubernetes.io/") and value != "unconfined"
+        ):
+            yield meta.forbidden(f"{prefix}annotations[{key}]", NOT_YET)
+
+
+_OBJECT = frozenset({"apiVersion", "kind", "status"})
+_METADATA = frozenset(
+    {
+        "annotations",
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "labels",
+        "managedFields",  # kept by the server, whatever a client sends
+        "name",
+        "namespace",
+        "resourceVersion",
+        "selfLink",  # deprecated, set by nobody, means nothing
+        "uid",
+    }
+)
+
+TABLE: Mapping[str, Row] = {
+    "Pod": Row(_OBJECT, {"metadata": "PodMeta", "spec": "PodSpec"}),
+    "PodMeta": Row(_METADATA, check=_pod_annotations),
+    "ObjectMeta": Row(_METADATA),
+    "PodSpec": Row(
+        frozenset(
+            {
+                "activeDeadlineSeconds",
+                "automountServiceAccountToken",
+                "dnsPolicy",
+                "hostname",
+                "nodeName",
+                "nodeSelector",
+                "restartPolicy",
+                "schedulerName",
+                "serviceAccount",
+                "serviceAccountName",
+                "terminationGracePeriodSeconds",
+            }
+        ),
+        parts={
+            "containers": "Container",
+            "dnsConfig": "PodDNSConfig",
+            "hostAliases": "HostAlias",
+            "os": "PodOS",
+            "securityContext": "PodSecurityContext",
+            "tolerations": "Toleration",
+            "volumes": "Volume",
+        },
+        neutral={
+            "affinity": ({},),
+            # There are no services yet whose variables could be left out.
+            "enableServiceLinks": (True, False),
+            "hostIPC": (False,),
+            "hostNetwork": (False,),
+            "hostPID": (False,),
+            "hostUsers": (True,),
+            "overhead": ({},),
+            # All pods have priority 0: none could preempt another.
+            "preemptionPolicy": ("PreemptLowerPriority", "Never"),
+            "priority": (0,),
+            "resources": ({},),
+            "setHostnameAsFQDN": (False,),
+            "shareProcessNamespace": (False,),
+        },
+        refused={"dnsPolicy": ("ClusterFirstWithHostNet",)},
+        check=_pod_spec,
+    ),
+    "Container": Row(
+        frozenset(
+            {
+                "args",
+                "command",
+                "image",
+                "imagePullPolicy",
+                "name",
+                "resizePolicy",
+                "stdin",
+                "stdinOnce",
+                "terminationMessagePath",
+                "terminationMessagePolicy",
+                "tty",
+                "workingDir",
+            }
+        ),
+        parts={
+            "env": "EnvVar",
+            "ports": "ContainerPort",
+            "resources": "ResourceRequirements",
+            "securityContext": "SecurityContext",
+            "volumeMounts": "VolumeMount",
+        },
+        neutral={"lifecycle": ({},)},
+        check=_container,
+    ),
+    "EnvVar": Row(frozenset({"name", "value"})),
+    "ContainerPort": Row(frozenset({"containerPort", "name", "protocol"}), neutral={"hostPort": (0,)}),
+    "ResourceRequirements": Row(frozenset({"limits", "requests"}), check=_resources),
+    "SecurityContext": Row(
+        frozenset(
+            {
+                "allowPrivilegeEscalation",
+                "privileged",
+                "readOnlyRootFilesystem",
+                "runAsGroup",
+                "runAsNonRoot",
+                "runAsUser",
+            }
+        ),
+        parts={"capabilities": "Capabilities", "seccompProfile": "SeccompProfile"},
+        neutral={"procMount": ("Default",), "seLinuxOptions": ({},)},
+    ),
+    "PodSecurityContext": Row(
+        frozenset({"runAsGroup", "runAsNonRoot", "runAsUser", "supplementalGroups"}),
+        parts={"seccompProfile": "SeccompProfile"},
+        neutral={"seLinuxOptions": ({},), "supplementalGroupsPolicy": ("Merge",)},
+    ),
+    "Capabilities": Row(frozenset({"add", "drop"})),
+    "SeccompProfile": Row(frozenset({"type"}), refused={"type": ("Localhost",)}),
+    "VolumeMount": Row(
+        frozenset({"mountPath", "name", "readOnly"}),
+        neutral={"mountPropagation": ("None",), "recursiveReadOnly": ("Disabled",)},
+    ),
+    "Volume": Row(frozenset({"name"}), parts={"emptyDir": "EmptyDirVolumeSource"}),
+    "EmptyDirVolumeSource": Row(frozenset({"medium", "sizeLimit"}), neutral={"mode": (0o777,)}, check=_empty_dir),
+    "HostAlias": Row(frozenset({"hostnames", "ip"})),
+    "PodDNSConfig": Row(frozenset({"nameservers", "searches"}), parts={"options": "PodDNSConfigOption"}),
+    "PodDNSConfigOption": Row(frozenset({"name", "value"})),
+    "PodOS": Row(frozenset({"name"}), refused={"name": ("windows",)}),
+    "Toleration": Row(frozenset({"effect", "key", "operator", "tolerationSeconds", "value"})),
+    "Node": Row(_OBJECT, {"metadata": "ObjectMeta", "spec": "NodeSpec"}),
+    "NodeSpec": Row(frozenset({"podCIDR", "podCIDRs", "providerID", "unschedulable"}), parts={"taints": "Taint"}),
+    "Taint": Row(frozenset({"effect", "key", "timeAdded", "value"})),
+    "Namespace": Row(_OBJECT, {"metadata": "ObjectMeta", "spec": "NamespaceSpec"}),
+    "NamespaceSpec": Row(frozenset({"finalizers"})),
+    "ConfigMap": Row(frozenset({"apiVersion", "binaryData", "data", "immutable", "kind"}), {"metadata": "ObjectMeta"}),
+    "Secret": Row(
+        frozenset({"apiVersion", "data", "immutable", "kind", "stringData", "type"}),
+        {"metadata": "ObjectMeta"},
+        refused={"type": ("kubernetes.io/service-account-token",)},
+    ),
+    "ServiceAccount": Row(
+        frozenset({"apiVersion", "automountServiceAccountToken", "kind", "secrets"}), {"metadata": "ObjectMeta"}
+    ),
+}
