@@ -39,17 +39,13 @@ _TRUE, _FALSE = (
 class PodLookup(Protocol):
     """What the server asks of the node agent: which container a pod's container name stands for."""
 
-    async def find_container(self, namespace: str, pod: str, container: str) -> ContainerStatus:
-        """Return the latest attempt, in whatever state.
+    async def find_container(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False
+    ) -> ContainerStatus:
+        """Return the latest attempt, in whatever state, or the one before.
 
-        Raises StatusError: 404 `pods "P" not found`; 400 `container "C" is not valid for pod "P"`;
-        400 `container "C" in pod "P" is waiting to start: REASON` where none has been created yet.
-        """
-        ...
-
-    async def find_previous(self, namespace: str, pod: str, container: str) -> ContainerStatus:
-        """Return the attempt before the latest; raises StatusError, as find_container and
-        400 `previous terminated container "C" in pod "P" not found`.
+        Raises StatusError: 404 `pods "P" not found`; 400 where there is no such container or attempt (yet):
+        `container "C" in pod "P" is waiting to start: REASON`, `previous terminated container "C" ... not found`.
         """
         ...
 
@@ -197,8 +193,7 @@ class NodeServer:
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         namespace, pod, name = _names(request)
         options, previous = log_options(request.query)
-        find = self._lookup.find_previous if previous else self._lookup.find_container
-        container = await find(namespace, pod, name)
+        container = await self._lookup.find_container(namespace, pod, name, previous=previous)
 
         async def ended() -> None:
             await self._lookup.wait_ended(container.id)
