@@ -320,8 +320,8 @@ def _inspect(path: Path) -> _Record:
     names: list[str] = []
     issuer = ""
     with contextlib.suppress(x509.ExtensionNotFound):
-        for name in certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value:
-            names.append(str(name.value))
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names.extend(str(name.value) for name in alternatives)
     with contextlib.suppress(x509.ExtensionNotFound):
         identifier = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
         issuer = (identifier or b"").hex()

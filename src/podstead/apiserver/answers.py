@@ -1,0 +1,96 @@
+"""Answers: bytes and headers of ordinary (not streamed) responses, Status objects for errors, warnings, gzip."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from multidict import CIMultiDict
+
+from podstead.apiserver.negotiation import JSON
+from podstead.objects.errors import StatusError
+
+_GZIP_FROM = 128 * 1024
+_GZIP_LEVEL = 1  # what Kubernetes uses: the wire is fast, the processor is not
+_WARNINGS_LIMIT = 4096
+_WARNING_LIMIT = 256
+_PRETTY_AGENTS = ("curl", "Wget", "Mozilla/5.0")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete response. `body` is JSON unless `content_type` says otherwise."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def of_object(obj: Any, status: int = 200) -> Answer:
+    return Answer(msgspec.json.encode(obj), status)
+
+
+def of_error(error: StatusError) -> Answer:
+    """Return the Status of an error; Retry-After goes along where it says when to come back."""
+    headers = {}
+    seconds = (error.details or {}).get("retryAfterSeconds")
+    if seconds:
+        headers["Retry-After"] = str(seconds)
+    return Answer(msgspec.json.encode(error.status()), error.code, headers=headers)
+
+
+def common_headers(audit_id: str, warnings: Iterable[str] = ()) -> CIMultiDict[str]:
+    """Return the headers that every response has."""
+    headers = CIMultiDict({"Audit-Id": audit_id, "Cache-Control": "no-cache, private", "Server": "podstead"})
+    for line in _warning_lines(list(dict.fromkeys(warnings))):
+        headers.add("Warning", line)
+    return headers
+
+
+def _warning_lines(texts: list[str]) -> list[str]:
+    """Return `299 - "text"` values (RFC 7234, 5.5), shortened where together they would be too long for a header."""
+    if sum(map(len, texts)) > _WARNINGS_LIMIT:
+        texts = [text[:_WARNING_LIMIT] for text in texts][: _WARNINGS_LIMIT // _WARNING_LIMIT]
+    lines = []
+    for text in texts:
+        printable = "".join(letter if letter.isprintable() else " " for letter in text)
+        quoted = printable.replace("\\", "\\\\").replace('"', '\\"')
+        lines.append(f'299 - "{quoted}"')
+    return lines
+
+
+async def response(
+    answer: Answer, request: web.BaseRequest, headers: CIMultiDict[str], pretty: str | None
+) -> web.Response:
+    """Return the response to `request`; `pretty` is that query parameter, None where it is not given."""
+    body = answer.body
+    if answer.content_type.startswith(JSON) and _wants_pretty(request, pretty):
+        body = await asyncio.to_thread(_pretty, body) if len(body) > _GZIP_FROM else _pretty(body)
+    headers.update(answer.headers)
+    headers["Content-Type"] = answer.content_type
+    if len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+        body = await asyncio.to_thread(_gzip, body)
+        headers["Content-Encoding"] = "gzip"
+        headers.add("Vary", "Accept-Encoding")
+    return web.Response(body=body, status=answer.status, headers=headers)
+
+
+def _wants_pretty(request: web.BaseRequest, pretty: str | None) -> bool:
+    if pretty is not None:
+        return pretty not in ("false", "0")
+    return request.headers.get("User-Agent", "").startswith(_PRETTY_AGENTS)
+
+
+def _pretty(body: bytes) -> bytes:
+    return msgspec.json.format(body, indent=2) + b"\n"
+
+
+def _gzip(body: bytes) -> bytes:
+    compressor = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, 31)
+    return compressor.compress(body) + compressor.flush()

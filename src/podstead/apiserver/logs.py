@@ -1,0 +1,85 @@
+"""pods/log: the query is checked here, the text comes from the node as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import quote, urlencode
+
+from aiohttp import web
+
+from podstead.apiserver import containers
+from podstead.apiserver.answers import Answer
+from podstead.apiserver.call import Call, TakenOver
+from podstead.apiserver.nodes import NodeRequest
+from podstead.apiserver.request import flag, integer, text
+from podstead.objects.errors import FieldError, bad_request, invalid
+from podstead.registry.entry import Entry
+from podstead.streams.dialer import NodeDialer
+
+_TEXT = "text/plain"
+_FLAGS = ("follow", "previous", "timestamps")
+_NUMBERS = {"tailLines": 0, "sinceSeconds": 1, "limitBytes": 1}
+"""The smallest value of each."""
+
+
+async def serve(call: Call, pod: Entry, dialer: NodeDialer) -> web.StreamResponse | Answer:
+    """Stream a container's log. Raises StatusError: 422 for its options, 400 for the container, the node's own."""
+    query = log_query(call.info.query, call.info.name)
+    container = containers.pick(pod.object, text(call.info.query, "container"))
+    node = containers.node_of(pod.object)
+    if not node:
+        return Answer(b"", 200, _TEXT)  # nothing runs yet, so there is no log yet: not an error in Kubernetes
+    target = f"/containerLogs/{quote(pod.namespace)}/{quote(pod.name)}/{quote(container)}"
+    if query:
+        target += "?" + urlencode(query)
+    async with await NodeRequest.open(dialer, node) as request:
+        await request.send("GET", target, [(b"Host", quote(node).encode()), (b"Connection", b"close")])
+        if request.status != 200:
+            raise await request.failure()
+        response = await call.stream(_TEXT)
+        try:
+            async for data in request.body():
+                await response.write(data)
+            await response.write_eof()
+        except ConnectionResetError:
+            # Either end is gone. The client must not take a log that broke off for a whole one.
+            if call.request.transport is not None:
+                call.request.transport.abort()
+            return TakenOver()
+    return response
+
+
+def log_query(query: Mapping[str, list[str]], name: str) -> dict[str, str]:
+    """Return the node's query for a request's. Raises StatusError 400, 422 (PodLogOptions)."""
+    checked = {key: "true" for key in _FLAGS if flag(query, key)}
+    problems = []
+    for key, least in _NUMBERS.items():
+        number = integer(query, key)
+        if number is None:
+            continue
+        checked[key] = str(number)
+        if number < least:
+            bound = f"greater than {least - 1}" if least else "greater than or equal to 0"
+            problems.append(FieldError(key, "FieldValueInvalid", f"Invalid value: {number}: must be {bound}"))
+    since = text(query, "sinceTime")
+    if since:
+        checked["sinceTime"] = _timestamp(since)
+        if "sinceSeconds" in checked:
+            why = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
+            problems.append(FieldError("[]", "FieldValueForbidden", why))
+    if text(query, "stream"):
+        problems.append(FieldError("stream", "FieldValueForbidden", "Forbidden: may not be specified"))
+    if problems:
+        raise invalid("PodLogOptions", name, problems)
+    return checked
+
+
+def _timestamp(value: str) -> str:
+    try:
+        moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise bad_request(f'parsing time "{value}" as "2006-01-02T15:04:05Z07:00": it is not an RFC 3339 time')
+    return value

@@ -1,0 +1,52 @@
+"""The resource that a request is about, found by its path, and whether its verb is one that the resource has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from podstead.apiserver.request import RequestInfo, method_not_allowed
+from podstead.objects import kinds
+from podstead.objects.errors import method_not_supported, path_not_found
+from podstead.objects.kinds import ResourceInfo, SubresourceInfo
+from podstead.registry.registry import Registry
+from podstead.registry.resource import ResourceRegistry
+
+_ALL_NAMESPACES = ("list", "watch")
+"""What a namespaced resource can be asked without a namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`namespace` and `name` as the registry takes them: no namespace for what is not in one."""
+
+    info: ResourceInfo
+    registry: ResourceRegistry
+    namespace: str
+    name: str
+    subresource: SubresourceInfo | None
+
+
+def find(registry: Registry, request: RequestInfo) -> Target:
+    """Return what `request` is about. Raises StatusError 404 for no such resource, 405 for a verb it has not."""
+    info = kinds.by_path(request.group, request.version, request.resource)
+    if info is None:
+        raise path_not_found()
+    own = info.plural == "namespaces" and not info.group
+    namespace = "" if own else request.namespace
+    if namespace and not info.namespaced:
+        raise path_not_found()
+    subresource = None
+    if request.subresource:
+        subresource = info.subresource(request.subresource)
+        if subresource is None:
+            raise path_not_found()
+    if info.namespaced and not namespace and (request.name or request.verb not in _ALL_NAMESPACES):
+        raise path_not_found() if request.name else method_not_allowed()
+    verbs = subresource.verbs if subresource else info.verbs
+    if request.verb not in verbs:
+        if request.name == "" and request.verb in ("update", "patch"):
+            raise method_not_allowed()
+        raise method_not_supported(info.plural, request.verb, info.group)
+    if request.verb == "create" and request.name and not subresource:
+        raise method_not_allowed()
+    return Target(info, registry.resources[info.resource], namespace, request.name, subresource)

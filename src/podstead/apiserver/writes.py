@@ -1,0 +1,93 @@
+"""create, update, patch, delete and deletecollection, of objects and of their subresources."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from podstead.apiserver import body, query
+from podstead.apiserver.answers import Answer
+from podstead.apiserver.call import Call
+from podstead.apiserver.negotiation import JSON, require_content_type
+from podstead.apiserver.reads import list_meta
+from podstead.apiserver.render import Renderer
+from podstead.apiserver.target import Target
+from podstead.objects import schema
+from podstead.objects.exchange import PatchType
+from podstead.registry.options import PatchRequest, WriteOptions
+
+
+def _renderer(call: Call, target: Target, *, many: bool = False) -> Renderer:
+    return Renderer.of(target.info, call.accept, call.info.query, many=many)
+
+
+async def _body(call: Call, supported: tuple[str, ...] = (JSON,)) -> tuple[str, bytes]:
+    """Return the body and its media type; raises StatusError 413, 415."""
+    media_type = require_content_type(call.request.headers.get("Content-Type", ""), supported)
+    return media_type, await body.read(call.request)
+
+
+async def _object(call: Call, kind: str, options_kind: str) -> tuple[Any, WriteOptions]:
+    """Return the decoded body and the write's options; raises StatusError 400, 413, 415, 422."""
+    options = query.write_options(call.info.query, options_kind)
+    _, data = await _body(call)
+    obj, duplicates = schema.decode_json(data, kind=kind, duplicates=options.field_validation != "Ignore")
+    return obj, replace(options, duplicates=tuple(duplicates))
+
+
+def _subresource(target: Target) -> str:
+    return target.subresource.name if target.subresource else ""
+
+
+async def create(call: Call, target: Target) -> Answer:
+    renderer = _renderer(call, target)
+    obj, options = await _object(call, target.info.kind, "CreateOptions")
+    entry = await target.registry.create(call.context, target.namespace, obj, options)
+    return Answer(renderer.one(entry), 201)
+
+
+async def create_subresource(call: Call, target: Target) -> Answer:
+    """POST to a subresource that is an action (binding, eviction)."""
+    assert target.subresource is not None
+    obj, options = await _object(call, target.subresource.kind, "CreateOptions")
+    entry = await target.registry.create_subresource(
+        call.context, target.namespace, target.name, target.subresource.name, obj, options
+    )
+    return Answer(entry.encoded, 201)
+
+
+async def update(call: Call, target: Target) -> Answer:
+    renderer = _renderer(call, target)
+    obj, options = await _object(call, target.info.kind, "UpdateOptions")
+    entry, created = await target.registry.put(
+        call.context, target.namespace, target.name, obj, _subresource(target), options
+    )
+    return Answer(renderer.one(entry), 201 if created else 200)
+
+
+async def patch(call: Call, target: Target) -> Answer:
+    renderer = _renderer(call, target)
+    options = query.write_options(call.info.query, "PatchOptions")
+    media_type, data = await _body(call, tuple(PatchType))
+    request = PatchRequest(media_type, data)
+    entry = await target.registry.patch(
+        call.context, target.namespace, target.name, request, _subresource(target), options
+    )
+    return Answer(renderer.one(entry))
+
+
+async def delete(call: Call, target: Target) -> Answer:
+    renderer = _renderer(call, target)
+    _, data = await _body(call)
+    options = query.delete_options(call.info.query, data)
+    entry = await target.registry.delete(call.context, target.namespace, target.name, options)
+    return Answer(renderer.one(entry))
+
+
+async def delete_collection(call: Call, target: Target) -> Answer:
+    renderer = _renderer(call, target, many=True)
+    which = query.list_options(call.info.query, watch=False)
+    _, data = await _body(call)
+    options = query.delete_options(call.info.query, data)
+    listing = await target.registry.delete_collection(call.context, target.namespace, options, which)
+    return Answer(renderer.many(listing.items, list_meta(listing)))
