@@ -104,13 +104,13 @@ class Images:
             raise PullFailed(f"{names[0]}: the node is shutting down", "ErrImagePull")
         return transfer.task.result()
 
-    def mount_rootfs(self, image: Image, container_dir: Path, target: Path) -> None:
+    async def mount_rootfs(self, image: Image, container_dir: Path, target: Path) -> None:
         """See rootfs.mount_rootfs: with it this is the runtime's `RootFilesystems` too."""
-        mount_rootfs(image, container_dir, target)
+        await mount_rootfs(image, container_dir, target)
 
-    def unmount_rootfs(self, target: Path, container_dir: Path) -> None:
+    async def unmount_rootfs(self, target: Path, container_dir: Path) -> None:
         """See rootfs.unmount_rootfs."""
-        unmount_rootfs(target, container_dir)
+        await unmount_rootfs(target, container_dir)
 
     async def close(self) -> None:
         """Cancel all transfers and wait for their end."""

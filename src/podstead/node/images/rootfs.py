@@ -9,23 +9,62 @@ again), and neither check is of use to directories that are made for one contain
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec
 
 from podstead.linux import mounts
 from podstead.node.runtime.base import CreateFailed, Image
+
+P = ParamSpec("P")
 
 _OPTIONS_LIMIT = 4095
 _opening = threading.Lock()  # one mount at a time holds descriptors of all its layers
 
 
-def mount_rootfs(image: Image, container_dir: Path, target: Path) -> None:
-    """Mount `image` at the directory `target`; what is written is kept in `container_dir`/{upper,work}. Makes the
-    directories that are not there. Blocking. Raises CreateFailed or OSError, then nothing is mounted.
+async def mount_rootfs(image: Image, container_dir: Path, target: Path) -> None:
+    """Mount `image` at `target`, with what is written kept in `container_dir`/{upper,work}; makes the directories.
+
+    A caller that is cancelled gets control back when the mount has been made or has failed. Raises CreateFailed
+    (CreateContainerError); then nothing is mounted.
     """
+    await _in_thread(_mount, image, container_dir, target)
+
+
+async def unmount_rootfs(target: Path, container_dir: Path) -> None:
+    """Unmount whatever lies on `target` and remove it, what `mount_rootfs` put into `container_dir`, and that
+    directory if nothing else is in it. What is gone already is not an error; cancellation is as for `mount_rootfs`.
+
+    Raises OSError if something is still mounted there: nothing is removed through a mount.
+    """
+    await _in_thread(_unmount, target, container_dir)
+
+
+async def _in_thread(work: Callable[P, None], *arguments: P.args, **keywords: P.kwargs) -> None:
+    task = asyncio.create_task(asyncio.to_thread(work, *arguments, **keywords))
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()
+        raise
+
+
+def _mount(image: Image, container_dir: Path, target: Path) -> None:
+    try:
+        _make_and_mount(image, container_dir, target)
+    except OSError as error:
+        message = f"cannot mount image {image.id[:12]} at {target}: {error.filename}: {error.strerror}"
+        raise CreateFailed(message, "CreateContainerError") from error
+
+
+def _make_and_mount(image: Image, container_dir: Path, target: Path) -> None:
     upper, work, empty = container_dir / "upper", container_dir / "work", container_dir / "empty"
     for directory in (container_dir, work, target):
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -47,12 +86,7 @@ def mount_rootfs(image: Image, container_dir: Path, target: Path) -> None:
                 os.close(descriptor)
 
 
-def unmount_rootfs(target: Path, container_dir: Path) -> None:
-    """Unmount whatever lies on `target` and remove what `mount_rootfs` put into `container_dir`, and that directory
-    if nothing else is in it. What is gone already is not an error. Blocking.
-
-    Raises OSError if something is still mounted there: nothing is removed through a mount.
-    """
+def _unmount(target: Path, container_dir: Path) -> None:
     while _umount_one(target):
         pass
     written = [container_dir / name for name in ("upper", "work", "empty")]
@@ -64,10 +98,11 @@ def unmount_rootfs(target: Path, container_dir: Path) -> None:
             shutil.rmtree(directory)  # by descriptors: follows no link
         except FileNotFoundError:
             pass
-    try:
-        container_dir.rmdir()
-    except OSError:
-        pass  # gone, or it holds more, which is its owner's to remove
+    for directory in (target, container_dir):
+        try:
+            directory.rmdir()
+        except OSError:
+            pass  # gone, or it holds more, which is its owner's to remove
 
 
 def _open(directory: Path) -> int:
