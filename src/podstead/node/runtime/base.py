@@ -273,13 +273,14 @@ class RootFilesystems(Protocol):
         """As ImageService.image_status."""
         ...
 
-    def mount_rootfs(self, image: Image, container_dir: Path, target: Path) -> None:
-        """Mount a writable root file system of `image` at the directory `target`; what it keeps (upper, work) lies
-        in the directory `container_dir`. Blocking; raises OSError or RuntimeFailure, then nothing is mounted."""
+    async def mount_rootfs(self, image: Image, container_dir: Path, target: Path) -> None:
+        """Mount a writable root file system of `image` at `target`; what it keeps (upper, work) lies in
+        `container_dir`. Makes both directories. Raises CreateFailed; then nothing is mounted."""
         ...
 
-    def unmount_rootfs(self, target: Path, container_dir: Path) -> None:
-        """Unmount `target` and remove what `container_dir` holds; what is not there is not an error. Blocking."""
+    async def unmount_rootfs(self, target: Path, container_dir: Path) -> None:
+        """Unmount `target` and remove what `container_dir` holds; what is not there is not an error. Raises OSError
+        if something is still mounted there."""
         ...
 
 

@@ -1,0 +1,146 @@
+"""What a runtime does at its start with what an earlier server left: adopt what lives, settle or remove the rest.
+
+A container is adopted only if its monitor lives: pid, start time and boot as recorded. Nothing healthy is touched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from podstead.linux import mounts
+from podstead.node.runtime.cgroups import Cgroups
+from podstead.node.runtime.command import RuntimeCommand
+from podstead.node.runtime.conmon import Monitor
+from podstead.node.runtime.containers import Container, Containers, killed, send
+from podstead.node.runtime.processes import children
+from podstead.node.runtime.records import Phase, ProcessIdentity, SandboxPhase, boot_id
+from podstead.node.runtime.sandboxes import Sandbox, Sandboxes, pinned, release_directory
+from podstead.paths import Paths
+
+# A monitor that nobody listens to ends by itself once the OCI runtime has answered it.
+_CREATION_SECONDS = 10.0
+
+
+class Adoption:
+    """One start's work on the records, and on what lies about without one."""
+
+    def __init__(
+        self, paths: Paths, sandboxes: Sandboxes, containers: Containers, command: RuntimeCommand, cgroups: Cgroups
+    ) -> None:
+        self._paths = paths
+        self._sandboxes = sandboxes
+        self._containers = containers
+        self._command = command
+        self._cgroups = cgroups
+        self._mounted = frozenset(entry.target for entry in mounts.mount_table())
+
+    async def run(self) -> None:
+        """Settle everything; raises OSError or RuntimeFailure where remains cannot be removed."""
+        sandboxes = [self._sandboxes.hold(record) for record in self._sandboxes.records.load()]
+        containers = [self._containers.hold(record) for record in self._containers.records.load()]
+        async with asyncio.TaskGroup() as group:
+            for container in containers:
+                group.create_task(self._container(container))
+        async with asyncio.TaskGroup() as group:
+            for sandbox in sandboxes:
+                group.create_task(self._sandbox(sandbox))
+        await self._remains()
+
+    # -- what has a record
+
+    async def _sandbox(self, sandbox: Sandbox) -> None:
+        record = sandbox.record
+        if record.phase is SandboxPhase.STOPPED:
+            return
+        whole = record.boot == boot_id() and pinned(sandbox.directory, self._mounted)
+        if record.phase is SandboxPhase.MAKING or not whole:
+            await self._sandboxes.release(sandbox)
+
+    async def _container(self, container: Container) -> None:
+        record = container.record
+        match record.phase:
+            case Phase.CREATING | Phase.REMOVING:
+                await self._abandon(container)
+            case Phase.CREATED | Phase.STARTING | Phase.RUNNING:
+                await self._take_over(container)
+            case Phase.EXITED:
+                return
+
+    async def _take_over(self, container: Container) -> None:
+        record = container.record
+        monitor = Monitor.adopt(record.monitor) if record.monitor else None
+        if monitor is not None:
+            await self._learn_phase(container)
+            self._containers.watch(container, monitor)
+        elif record.boot == boot_id() and self._containers.finish_from_file(container):
+            return
+        elif record.phase is Phase.CREATED:
+            # It could be started, but would have no log and no exit code, ever.
+            await self._abandon(container)
+        else:
+            await self._containers.finish_lost(container)
+
+    async def _learn_phase(self, container: Container) -> None:
+        """Find out whether a start that was under way took place; if not, it can be asked for again."""
+        record = container.record
+        if record.phase is not Phase.STARTING:
+            return
+        if await self._command.status(record.id) == "created":
+            record.phase = Phase.CREATED
+        else:
+            record.phase = Phase.RUNNING
+        self._containers.records.save(record)
+
+    async def _abandon(self, container: Container) -> None:
+        record = container.record
+        if record.monitor is not None:
+            await _outlive(record.monitor)
+        if record.init is not None:
+            await killed(record.init)
+        container.ended.set()
+        await self._containers.remove(container)
+
+    # -- what has none
+
+    async def _remains(self) -> None:
+        containers, sandboxes = self._containers.by_id, self._sandboxes.by_id
+        for container_id in self._command.known():
+            if container_id not in containers:
+                await self._command.delete(container_id)
+        places = (self._paths.containers, self._paths.runtime_state / "rootfs", self._paths.exits)
+        for container_id in {name for place in places for name in _names(place)} - containers.keys():
+            await self._containers.remove_remains(container_id)
+        for sandbox_id in set(_names(self._paths.sandboxes)) - sandboxes.keys():
+            await self._sandboxes.detach(sandbox_id)
+            await asyncio.to_thread(release_directory, self._paths.sandboxes / sandbox_id)
+        uids = {sandbox.record.uid for sandbox in sandboxes.values()}
+        uids |= {container.record.pod_uid for container in containers.values()}
+        for uid in self._cgroups.pods() - uids:
+            await asyncio.to_thread(self._cgroups.remove_pod, uid)
+
+
+async def _outlive(identity: ProcessIdentity) -> None:
+    """Wait for the end of a monitor whose creator has died; kill it, and what it calls, if it does not come."""
+    monitor = Monitor.adopt(identity)
+    if monitor is None:
+        return
+    try:
+        async with asyncio.timeout(_CREATION_SECONDS):
+            await monitor.ended
+    except TimeoutError:
+        send(identity, signal.SIGSTOP)
+        for pid in children(identity.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        await killed(identity)
+
+
+def _names(directory: Path) -> Iterator[str]:
+    if directory.is_dir():
+        yield from (path.name for path in directory.iterdir())

@@ -1,0 +1,101 @@
+"""A command in a running container: `runc exec` straight from the server, without a monitor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from podstead.linux import process
+from podstead.node.runtime.base import CreateFailed, ExecConfig
+from podstead.node.runtime.command import RuntimeCommand, last_error
+from podstead.node.runtime.processes import children
+
+_NOT_FOUND = ("executable file not found", "no such file or directory")
+_NOT_EXECUTABLE = ("permission denied", "exec format error")
+
+
+class OCIExec:
+    """ExecProcess: the OCI runtime's own process, which passes streams, signals and the exit code through."""
+
+    def __init__(self, child: process.Process, files: tuple[Path, Path]) -> None:
+        self._child = child
+        self._files = files
+        self._error = ""
+        self._ended = asyncio.ensure_future(child.wait())
+        self._ended.add_done_callback(self._finish)
+
+    def _finish(self, ended: asyncio.Future[int]) -> None:
+        specification, log = self._files
+        if not ended.cancelled() and ended.result() != 0:
+            self._error = last_error(log.read_bytes()) if log.exists() else ""
+        specification.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
+
+    async def wait(self) -> int:
+        code = await asyncio.shield(self._ended)
+        if self._error:
+            raise CreateFailed(self._error, "StartError", _start_code(self._error))
+        return code if code >= 0 else 128 - code
+
+    def resized(self) -> None:
+        self._child.send_signal(signal.SIGWINCH)
+
+    def kill(self) -> None:
+        if self._child.returncode is not None:
+            return
+        # Stopped, it makes no child that this would miss; what it had not begun ends with its parent.
+        self._child.send_signal(signal.SIGSTOP)
+        family = children(self._child.pid)
+        for pid in family:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if family:
+            self._child.send_signal(signal.SIGCONT)
+        else:
+            self._child.kill()
+
+
+def start(command: RuntimeCommand, container_id: str, bundle: Path, config: ExecConfig) -> OCIExec:
+    """Start `config` in the container, with environment, user, directory and capabilities of its own process.
+
+    Raises CreateFailed where the OCI runtime cannot be called.
+    """
+    own: dict[str, Any] = msgspec.json.decode((bundle / "config.json").read_bytes())["process"]
+    own |= {"args": list(config.argv), "terminal": config.tty}
+    if config.tty and not any(entry.startswith("TERM=") for entry in own["env"]):
+        own["env"].append("TERM=xterm")
+    name = f"exec-{os.urandom(8).hex()}"
+    specification, log = bundle / f"{name}.json", bundle / f"{name}.log"
+    specification.write_bytes(msgspec.json.encode(own))
+    stdin, stdout, stderr = (
+        subprocess.DEVNULL if number < 0 else number for number in (config.stdin, config.stdout, config.stderr)
+    )
+    if config.tty:
+        stdout = stderr = stdin
+    try:
+        child = process.spawn(
+            command.argv("exec", "--process", str(specification), container_id, log=log),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            env=command.environment(),
+        )
+    except OSError as error:
+        specification.unlink(missing_ok=True)
+        raise CreateFailed(f"cannot start {command.path}: {error.strerror}", "StartError") from error
+    return OCIExec(child, (specification, log))
+
+
+def _start_code(error: str) -> int:
+    """What a shell gives for a command that it cannot start (POSIX, 2.8.2): 127 not found, 126 not executable."""
+    if any(text in error for text in _NOT_FOUND):
+        return 127
+    return 126 if any(text in error for text in _NOT_EXECUTABLE) else 128

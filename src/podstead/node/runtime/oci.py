@@ -1,0 +1,167 @@
+"""The embedded runtime: an OCI runtime (runc) under conmon, called directly, in sandboxes without a pause process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+
+from podstead.linux import mounts
+from podstead.node.runtime import exec as oci_exec
+from podstead.node.runtime.adoption import Adoption
+from podstead.node.runtime.attach import ConmonAttach
+from podstead.node.runtime.base import (
+    AttachStream,
+    ContainerConfig,
+    ContainerEvent,
+    ContainerStatus,
+    CreateFailed,
+    ExecConfig,
+    ExecProcess,
+    NotFound,
+    PodNetwork,
+    RootFilesystems,
+    RuntimeFailure,
+    SandboxConfig,
+    SandboxStatus,
+)
+from podstead.node.runtime.cgroups import ROOT, Cgroups
+from podstead.node.runtime.command import RuntimeCommand
+from podstead.node.runtime.containers import Container, Containers, Tools
+from podstead.node.runtime.records import Phase
+from podstead.node.runtime.sandboxes import Sandbox, Sandboxes
+from podstead.paths import Paths
+
+
+class OCIRuntime:
+    """Runtime (see base.py) for one instance. Make it in the loop that it is to run in."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        images: RootFilesystems,
+        network: PodNetwork,
+        *,
+        runtime_path: str = "/usr/sbin/runc",
+        conmon_path: str = "/usr/bin/conmon",
+        cgroup_root: Path = ROOT,
+    ) -> None:
+        self._paths = paths
+        self._command = RuntimeCommand(runtime_path, paths.runtime_root)
+        self._cgroups = Cgroups(paths.cgroup, cgroup_root)
+        self._sandboxes = Sandboxes(paths, network, self._cgroups)
+        tools = Tools(paths, images, self._command, conmon_path, self._cgroups)
+        self._containers = Containers(tools, self._sandboxes, limit=2 * (os.cpu_count() or 1))
+        self._version = ""
+
+    @property
+    def name(self) -> str:
+        return self._command.name
+
+    @property
+    def version(self) -> str:
+        return self._version
+
+    async def start(self) -> None:
+        """See Runtime.start. Raises RuntimeFailure or OSError: no runc, no cgroups, remains that cannot be removed."""
+        paths = self._paths
+        await asyncio.to_thread(mounts.make_own_mount, paths.run)
+        for directory in (paths.sandboxes, paths.containers, paths.exits, paths.runtime_root):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._sandboxes.records.prepare()
+        self._containers.records.prepare()
+        self._cgroups.prepare()
+        try:
+            self._version = await self._command.version()
+        except OSError as error:
+            raise RuntimeFailure(f"cannot start {self._command.path}: {error.strerror}") from error
+        await Adoption(paths, self._sandboxes, self._containers, self._command, self._cgroups).run()
+
+    async def close(self) -> None:
+        await self._containers.close()
+        await self._sandboxes.close()
+
+    # -- sandboxes
+
+    async def run_pod_sandbox(self, config: SandboxConfig) -> SandboxStatus:
+        return (await self._sandboxes.run(config)).status()
+
+    async def stop_pod_sandbox(self, sandbox_id: str) -> None:
+        sandbox = self._known_sandbox(sandbox_id)
+        if sandbox is None:
+            return
+        async with asyncio.TaskGroup() as group:
+            for container in self._containers_of(sandbox_id):
+                group.create_task(self._containers.stop(container, 0))
+        await _told(self._sandboxes.stop(sandbox))
+
+    async def remove_pod_sandbox(self, sandbox_id: str) -> None:
+        sandbox = self._known_sandbox(sandbox_id)
+        if sandbox is None:
+            return
+        await self.stop_pod_sandbox(sandbox_id)
+        for container in self._containers_of(sandbox_id):
+            await self.remove_container(container.record.id)
+        await _told(self._sandboxes.remove(sandbox))
+
+    async def list_sandboxes(self) -> list[SandboxStatus]:
+        return [sandbox.status() for sandbox in self._sandboxes.by_id.values()]
+
+    def _known_sandbox(self, sandbox_id: str) -> Sandbox | None:
+        return self._sandboxes.by_id.get(sandbox_id)
+
+    def _containers_of(self, sandbox_id: str) -> list[Container]:
+        return [one for one in self._containers.by_id.values() if one.record.sandbox_id == sandbox_id]
+
+    # -- containers
+
+    async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
+        sandbox = self._sandboxes.get(sandbox_id)
+        if not sandbox.ready:
+            raise CreateFailed(f"sandbox {sandbox_id[:12]} is not ready", "CreateContainerError")
+        return (await self._containers.create(sandbox, config)).record.id
+
+    async def start_container(self, container_id: str) -> None:
+        container = self._containers.get(container_id)
+        await self._containers.start(container, self._sandboxes.get(container.record.sandbox_id))
+
+    async def stop_container(self, container_id: str, grace: float) -> None:
+        container = self._containers.by_id.get(container_id)
+        if container is not None:
+            await self._containers.stop(container, grace)
+
+    async def remove_container(self, container_id: str) -> None:
+        container = self._containers.by_id.get(container_id)
+        if container is not None:
+            await _told(self._containers.remove(container))
+
+    async def list_containers(self) -> list[ContainerStatus]:
+        return [container.status() for container in self._containers.by_id.values()]
+
+    async def container_status(self, container_id: str) -> ContainerStatus:
+        return self._containers.get(container_id).status()
+
+    async def exec(self, container_id: str, config: ExecConfig) -> ExecProcess:
+        container = self._containers.get(container_id)
+        if not container.running:
+            raise NotFound(f"container {container_id[:12]} is not running")
+        return oci_exec.start(self._command, container_id, container.bundle, config)
+
+    async def attach(self, container_id: str) -> AttachStream:
+        container = self._containers.get(container_id)
+        if container.record.phase not in (Phase.CREATED, Phase.STARTING, Phase.RUNNING):
+            raise RuntimeFailure(f"container {container_id[:12]} is not running")
+        return ConmonAttach.connect(container.bundle)
+
+    async def events(self) -> AsyncIterator[ContainerEvent]:
+        while (event := await self._containers.events.get()) is not None:
+            yield event
+
+
+async def _told(work: Awaitable[None]) -> None:
+    """What the kernel refuses (a mount in use, a full disk) as the protocol's failure."""
+    try:
+        await work
+    except OSError as error:
+        raise RuntimeFailure(f"{error.filename}: {error.strerror}") from error

@@ -1,0 +1,210 @@
+"""Pods' sandboxes: pinned namespaces, an address and its links, a shared /dev/shm, and their records."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from pathlib import Path
+
+from podstead import clock
+from podstead.linux import mounts, namespaces
+from podstead.node.runtime.base import CreateFailed, NotFound, PodNetwork, RuntimeFailure, SandboxConfig, SandboxStatus
+from podstead.node.runtime.cgroups import Cgroups
+from podstead.node.runtime.records import RecordFolder, SandboxPhase, SandboxRecord, boot_id
+from podstead.paths import Paths
+
+SHM_BYTES = 64 << 20
+_SHM_FLAGS = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+
+
+class Sandbox:
+    """One sandbox in memory; `directory` holds net, ipc, uts, shm and hostname."""
+
+    def __init__(self, record: SandboxRecord, directory: Path) -> None:
+        self.record = record
+        self.directory = directory
+        self.making: asyncio.Task[None] | None = None
+        self.plumbing: asyncio.Task[None] | None = None
+        self.lock = asyncio.Lock()
+
+    @property
+    def shm(self) -> Path:
+        return self.directory / "shm"
+
+    @property
+    def hostname_file(self) -> Path:
+        return self.directory / "hostname"
+
+    @property
+    def ready(self) -> bool:
+        return self.record.phase is SandboxPhase.READY
+
+    def status(self) -> SandboxStatus:
+        record = self.record
+        return SandboxStatus(
+            record.id,
+            record.namespace,
+            record.name,
+            record.uid,
+            record.ip,
+            self.ready,
+            record.created_at,
+            record.labels,
+        )
+
+
+class Sandboxes:
+    """All sandboxes of an instance. Not the containers in them: who stops a sandbox stops those first."""
+
+    def __init__(self, paths: Paths, network: PodNetwork, cgroups: Cgroups) -> None:
+        self._paths = paths
+        self._network = network
+        self._cgroups = cgroups
+        self.records = RecordFolder(paths.runtime_state / "sandboxes", SandboxRecord)
+        self.by_id: dict[str, Sandbox] = {}
+
+    def get(self, sandbox_id: str) -> Sandbox:
+        """Raises NotFound."""
+        try:
+            return self.by_id[sandbox_id]
+        except KeyError:
+            raise NotFound(f"sandbox {sandbox_id[:12]} not found") from None
+
+    def hold(self, record: SandboxRecord) -> Sandbox:
+        """Take a record into the list, as a new sandbox or one found at start."""
+        sandbox = self.by_id[record.id] = Sandbox(record, self._paths.sandboxes / record.id)
+        return sandbox
+
+    async def run(self, config: SandboxConfig) -> Sandbox:
+        """Make a sandbox; a caller that is cancelled leaves one that `stop` and `remove` take away."""
+        sandbox = self.hold(
+            SandboxRecord(
+                id=secrets.token_hex(32),
+                namespace=config.namespace,
+                name=config.name,
+                uid=config.uid,
+                hostname=config.hostname,
+                hosts_file=str(config.hosts_file),
+                resolv_conf=str(config.resolv_conf),
+                log_directory=str(config.log_directory),
+                labels=dict(config.labels),
+                created_at=clock.now(),
+                boot=boot_id(),
+            )
+        )
+        self.records.save(sandbox.record)
+        sandbox.making = asyncio.create_task(self._make(sandbox))
+        try:
+            await asyncio.shield(sandbox.making)
+        except (OSError, RuntimeFailure) as error:
+            await self.remove(sandbox)
+            raise RuntimeFailure(f"cannot make the sandbox: {error}", "FailedCreatePodSandBox") from error
+        return sandbox
+
+    async def _make(self, sandbox: Sandbox) -> None:
+        record = sandbox.record
+        record.ip = self._network.allocate(record.id)
+        await namespaces.pin(sandbox.directory, record.hostname)
+        # From here on the links are made while root file systems are mounted and containers created.
+        self._plumb(sandbox)
+        await asyncio.to_thread(_make_files, sandbox)
+        record.phase = SandboxPhase.READY
+        self.records.save(record)
+
+    def _plumb(self, sandbox: Sandbox) -> asyncio.Task[None]:
+        sandbox.plumbing = asyncio.create_task(self._attach(sandbox))
+        return sandbox.plumbing
+
+    async def _attach(self, sandbox: Sandbox) -> None:
+        await self._network.attach(sandbox.record.id, sandbox.directory / "net")
+        sandbox.record.plumbed = True
+        if sandbox.ready:
+            self.records.save(sandbox.record)
+
+    async def plumbed(self, sandbox: Sandbox) -> None:
+        """Wait for the sandbox's network; a plumbing that failed is tried again. Raises CreateFailed."""
+        if sandbox.record.plumbed:
+            return
+        if not sandbox.ready:
+            raise CreateFailed(f"sandbox {sandbox.record.id[:12]} is not ready")
+        task = sandbox.plumbing
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._plumb(sandbox)
+        try:
+            await asyncio.shield(task)
+        except (OSError, RuntimeFailure) as error:
+            raise CreateFailed(f"the pod's network could not be set up: {error}") from error
+
+    async def stop(self, sandbox: Sandbox) -> None:
+        """Give back links, address and namespaces; idempotent. Raises OSError, RuntimeFailure: call again."""
+        async with sandbox.lock:
+            if sandbox.record.phase is SandboxPhase.STOPPED:
+                return
+            await _settled(sandbox.making)
+            if sandbox.plumbing is not None:
+                sandbox.plumbing.cancel()
+                await _settled(sandbox.plumbing)
+            await self.release(sandbox)
+
+    async def release(self, sandbox: Sandbox) -> None:
+        """As `stop`, for one whose tasks have ended or were never there (a start after a crash)."""
+        await self._network.detach(sandbox.record.id)
+        await asyncio.to_thread(release_directory, sandbox.directory)
+        sandbox.record.phase = SandboxPhase.STOPPED
+        sandbox.record.plumbed = False
+        self.records.save(sandbox.record)
+
+    async def detach(self, sandbox_id: str) -> None:
+        """Give back the links and the address of a sandbox that has no record."""
+        await self._network.detach(sandbox_id)
+
+    async def remove(self, sandbox: Sandbox) -> None:
+        """Stop and forget it, with its pod's cgroup where no other sandbox of the pod is there; idempotent."""
+        await self.stop(sandbox)
+        uid = sandbox.record.uid
+        self.by_id.pop(sandbox.record.id, None)
+        if not any(other.record.uid == uid for other in self.by_id.values()):
+            try:
+                self._cgroups.remove_pod(uid)
+            except OSError:
+                self.by_id[sandbox.record.id] = sandbox
+                raise
+        self.records.delete(sandbox.record.id)
+
+    async def close(self) -> None:
+        """End the tasks; what they were making is found by its record at the next start."""
+        for sandbox in self.by_id.values():
+            await _settled(sandbox.making)
+            if sandbox.plumbing is not None:
+                sandbox.plumbing.cancel()
+                await _settled(sandbox.plumbing)
+
+
+def _make_files(sandbox: Sandbox) -> None:
+    sandbox.shm.mkdir(exist_ok=True)
+    mounts.mount("shm", sandbox.shm, "tmpfs", _SHM_FLAGS, f"mode=1777,size={SHM_BYTES}")
+    sandbox.hostname_file.write_text(f"{sandbox.record.hostname}\n")
+
+
+def release_directory(directory: Path) -> None:
+    """Unmount and remove everything of a sandbox's directory; what is not there is not an error. Blocking."""
+    shm = directory / "shm"
+    while mounts.umount(shm, lazy=True):
+        pass
+    if shm.exists():
+        shm.rmdir()
+    (directory / "hostname").unlink(missing_ok=True)
+    namespaces.unpin(directory)
+
+
+def pinned(directory: Path, table: frozenset[Path]) -> bool:
+    """Whether all that a sandbox has mounted is among the mount points `table`."""
+    return all(directory / name in table for name in ("net", "ipc", "uts", "shm"))
+
+
+async def _settled(task: asyncio.Task[None] | None) -> None:
+    """Wait for the end of a task of ours, however it ends; being cancelled meanwhile is passed on."""
+    if task is not None:
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()

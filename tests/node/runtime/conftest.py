@@ -1,0 +1,55 @@
+"""A runtime of its own for each test; nothing of it is left afterwards, whatever the test does."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from runtime_instance import Instance, Pod, make_rootfs
+
+from podstead.node.runtime.oci import OCIRuntime
+
+RUNTIMES = ("/usr/sbin/runc",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid() != 0:
+        for item in items:
+            if "instance" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.skip(reason="containers need root"))
+
+
+@pytest.fixture(scope="session")
+def layer() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="pstest-") as directory:
+        yield make_rootfs(Path(directory) / "layer")
+
+
+@pytest.fixture(params=RUNTIMES, ids=lambda path: Path(path).name)
+def instance(request: pytest.FixtureRequest, tmp_path: Path, layer: Path) -> Iterator[Instance]:
+    made = Instance.fresh(tmp_path, layer, request.param)
+    try:
+        yield made
+    finally:
+        made.destroy()
+
+
+@pytest.fixture
+async def runtime(instance: Instance) -> AsyncIterator[OCIRuntime]:
+    made = instance.make_runtime()
+    await made.start()
+    try:
+        yield made
+    finally:
+        instance.network.open.set()
+        for container in await made.list_containers():
+            await made.stop_container(container.id, 0)
+        await made.close()
+
+
+@pytest.fixture
+async def pod(instance: Instance, runtime: OCIRuntime) -> Pod:
+    return Pod(instance, runtime, await runtime.run_pod_sandbox(instance.sandbox()))
