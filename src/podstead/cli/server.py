@@ -1,0 +1,94 @@
+"""The server process: logging, signals, the event loop, and the word to `up` that it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from podstead.cli.instance import Instance, note_running
+
+LOG_BYTES, LOG_FILES = 8 << 20, 3
+READY = b"ready"
+
+
+def serve(
+    instance: Instance, *, foreground: bool, ready_fd: int = -1, on_ready: Callable[[], object] = lambda: None
+) -> int:
+    """Run the server until SIGTERM or SIGINT; returns the exit code.
+
+    Once it is ready `on_ready` is called; `ready_fd` then gets a line `ready`, or else one line of error.
+    """
+    import uvloop
+
+    from podstead.cluster import Cluster, ClusterConfig, ClusterError
+    from podstead.pki import PkiError
+    from podstead.store.base import StoreError
+
+    _set_up_logging(None if foreground else instance.paths.server_log)
+    cluster = Cluster(ClusterConfig(instance.paths, instance.port, instance.subnet))
+
+    def ready() -> None:
+        note_running(instance.paths, foreground=foreground)
+        on_ready()
+        _tell(ready_fd, READY)
+        if foreground:
+            print(f"podstead is ready at {instance.url} (stop with Ctrl-C; pods go on)", flush=True)
+
+    async def main() -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        await cluster.run(ready)
+
+    try:
+        uvloop.run(main())
+    except asyncio.CancelledError:
+        return 0
+    except (ClusterError, PkiError, StoreError) as error:
+        return _end(ready_fd, str(error), foreground)
+    except BaseException as error:
+        logging.getLogger("podstead").critical("the server ended", exc_info=error)
+        return _end(ready_fd, f"the server ended unexpectedly: {_root(error)}", foreground)
+    return 0
+
+
+def _root(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
+
+
+def _end(ready_fd: int, message: str, foreground: bool) -> int:
+    _tell(ready_fd, message.encode())
+    if foreground:
+        print(f"podstead: {message}", file=sys.stderr)
+    return 1
+
+
+def _tell(descriptor: int, line: bytes) -> None:
+    if descriptor < 0:
+        return
+    try:
+        os.write(descriptor, line + b"\n")
+        os.close(descriptor)
+    except OSError:
+        pass  # `up` was interrupted or has been answered already: the server runs all the same
+
+
+def _set_up_logging(file: Path | None) -> None:
+    handler: logging.Handler
+    if file is None:
+        handler = logging.StreamHandler()
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.handlers.RotatingFileHandler(file, maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

@@ -1,0 +1,61 @@
+"""What `down` does once no server runs: end every pod's processes and give back all that the instance took."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from dataclasses import dataclass
+
+from podstead.cli.instance import Instance
+from podstead.linux import mounts
+from podstead.node.runtime.base import ContainerState
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What was there to end."""
+
+    pods: int
+    containers: int
+
+
+def tear_down(instance: Instance, grace: float) -> Ended:
+    """End pods (SIGTERM, SIGKILL after `grace` seconds) and remove mounts, namespaces, links, nft table, cgroups.
+
+    Idempotent; works after a crash, and on what a half-made start left. The data directory is kept.
+    """
+    return asyncio.run(_tear_down(instance, grace))
+
+
+async def _tear_down(instance: Instance, grace: float) -> Ended:
+    from podstead.cluster import NodeRooms
+    from podstead.node.runtime.cgroups import remove_instance_cgroups
+
+    paths = instance.paths
+    if not paths.run.exists() and not paths.runtime_state.exists():
+        return Ended(0, 0)
+    rooms = NodeRooms.build(paths, instance.subnet)
+    runtime = rooms.runtime
+    await asyncio.to_thread(mounts.make_own_mount, paths.run)
+    await runtime.start()
+    sandboxes = await runtime.list_sandboxes()
+    containers = await runtime.list_containers()
+    running = [status for status in containers if status.state is not ContainerState.EXITED]
+    async with asyncio.TaskGroup() as group:
+        for status in running:
+            group.create_task(runtime.stop_container(status.id, grace))
+    for sandbox in sandboxes:
+        await runtime.stop_pod_sandbox(sandbox.id)
+    await runtime.close()
+    await rooms.network.teardown()
+    await asyncio.to_thread(_unmount_all, instance)
+    await asyncio.to_thread(remove_instance_cgroups, paths)
+    await asyncio.to_thread(shutil.rmtree, paths.run, True)
+    return Ended(len({status.pod_uid for status in running}), len(running))
+
+
+def _unmount_all(instance: Instance) -> None:
+    """Unmount what is left below the instance's directories, innermost first: memory volumes, pinned namespaces."""
+    for directory in (instance.paths.pods, instance.paths.image_graph, instance.paths.run):
+        for target in mounts.mounts_below(directory):
+            mounts.umount(target, lazy=True)

@@ -1,0 +1,216 @@
+"""Builds the whole house in one process: store, registry, API server, controllers, node. Nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+
+from podstead.apiserver.server import ApiServer
+from podstead.client.base import Client
+from podstead.controllers.namespaces import NamespaceController
+from podstead.controllers.scheduler import Scheduler
+from podstead.controllers.serviceaccounts import DEFAULT_ACCOUNT, NamespaceDefaults
+from podstead.linux import mounts
+from podstead.node import info
+from podstead.node.agent import Agent, NodeParts
+from podstead.node.dialer import LocalDialer
+from podstead.node.images.pull import Images
+from podstead.node.network.bridge import BridgeNetwork
+from podstead.node.runtime.base import RuntimeFailure
+from podstead.node.runtime.oci import OCIRuntime
+from podstead.node.server import NodeServer
+from podstead.node.volumes.manager import VolumeManager
+from podstead.objects.errors import StatusError
+from podstead.objects.user import SYSTEM_MASTERS, UserInfo
+from podstead.paths import Paths
+from podstead.pki import Pki, admin_kubeconfig
+from podstead.registry.registry import Registry
+from podstead.store.sqlite import SQLiteStore
+
+log = logging.getLogger(__name__)
+
+SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+
+class ClusterError(Exception):
+    """The cluster cannot come up; the message is one line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """`subnet` is the pods' (CIDR); port 0 takes any free one."""
+
+    paths: Paths
+    port: int
+    subnet: str
+    host: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRooms:
+    """The parts of the node that `down` needs too, when no server runs."""
+
+    images: Images
+    network: BridgeNetwork
+    volumes: VolumeManager
+    runtime: OCIRuntime
+
+    @classmethod
+    def build(cls, paths: Paths, subnet: str) -> NodeRooms:
+        images = Images(paths)
+        network = BridgeNetwork(paths, ipaddress.IPv4Network(subnet))
+        return cls(images, network, VolumeManager(paths), OCIRuntime(paths, images, network))
+
+
+class Cluster:
+    """One instance. `run` is the whole of its life."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self._config = config
+        self._paths = config.paths
+        self.port = config.port
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Run until cancelled; `on_ready` is called once the node is Ready and a first pod can be created.
+
+        Containers go on running after the end: a next run adopts them. Raises ClusterError.
+        """
+        async with AsyncExitStack() as stack:
+            stack.enter_context(_hold(self._paths))
+            await asyncio.to_thread(mounts.make_own_mount, self._paths.run)
+            store = SQLiteStore(self._paths.database)
+            await store.open()
+            stack.push_async_callback(store.close)
+            registry = Registry(store)
+            await registry.start()
+            stack.push_async_callback(registry.close)
+            rooms = NodeRooms.build(self._paths, self._config.subnet)
+            stack.push_async_callback(rooms.runtime.close)
+            await self._serve(stack, registry, rooms, on_ready)
+
+    async def _serve(
+        self, stack: AsyncExitStack, registry: Registry, rooms: NodeRooms, on_ready: Callable[[], None]
+    ) -> None:
+        pki = Pki(self._paths.pki)
+        pki.ensure([rooms.network.gateway])
+        name = info.node_name()
+        agent = Agent(
+            NodeParts(
+                client=registry.client(UserInfo(f"system:node:{name}", ("system:nodes",))),
+                runtime=rooms.runtime,
+                images=rooms.images,
+                volumes=rooms.volumes,
+                paths=self._paths,
+                name=name,
+                host_ip=_host_ip(rooms.network.gateway),
+            )
+        )
+        node_server = NodeServer(agent, rooms.runtime)
+        await node_server.start()
+        stack.push_async_callback(node_server.close)
+        api = ApiServer(registry, LocalDialer({name: node_server}), pki)
+        self.port = await self._listen(api)
+        stack.push_async_callback(api.close)
+        kubeconfig = admin_kubeconfig(pki, f"https://{self._config.host}:{self.port}", "podstead")
+        await asyncio.to_thread(_write_kubeconfig, self._paths, kubeconfig)
+        system = registry.client(UserInfo("system:podstead", (SYSTEM_MASTERS,)))
+        await _make_namespaces(system)
+        async with asyncio.TaskGroup() as group:
+            ca = pki.ca_certificate.read_text()
+            group.create_task(NamespaceDefaults(_controller(registry, "namespace-defaults"), ca).run())
+            group.create_task(NamespaceController(_controller(registry, "namespace-controller")).run())
+            group.create_task(Scheduler(registry.client(UserInfo("system:kube-scheduler", (SYSTEM_MASTERS,)))).run())
+            group.create_task(_set_up_network(rooms.network, agent))
+            group.create_task(agent.run(), name="agent")
+            await agent.ready.wait()
+            await _first_pod_possible(system)
+            on_ready()
+
+    async def _listen(self, api: ApiServer) -> int:
+        try:
+            return await api.start(self._config.host, self._config.port)
+        except OSError as error:
+            where = f"{self._config.host}:{self._config.port}"
+            raise ClusterError(f"cannot listen on {where}: {error.strerror or error}; choose another --port") from error
+
+
+def _controller(registry: Registry, name: str) -> Client:
+    account = f"system:serviceaccount:kube-system:{name}"
+    return registry.client(UserInfo(account, ("system:serviceaccounts", SYSTEM_MASTERS)))
+
+
+async def _make_namespaces(client: Client) -> None:
+    for name in SYSTEM_NAMESPACES:
+        try:
+            await client.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        except StatusError as error:
+            if error.reason != "AlreadyExists":
+                raise
+
+
+async def _first_pod_possible(client: Client) -> None:
+    """Wait for the service account that every pod of the namespace `default` needs."""
+    listed = await client.list("serviceaccounts", "default")
+    if any(account["metadata"]["name"] == DEFAULT_ACCOUNT for account in listed.items):
+        return
+    async for event in client.watch("serviceaccounts", "default", resource_version=listed.resource_version):
+        if event.object["metadata"].get("name") == DEFAULT_ACCOUNT:
+            return
+
+
+async def _set_up_network(network: BridgeNetwork, agent: Agent) -> None:
+    """Set the network up beside the rest of the start: only a pod's sandbox waits for it."""
+    try:
+        await network.setup()
+    except (RuntimeFailure, OSError) as error:
+        log.error("the pods' network cannot be set up: %s", error)
+        await agent.network_failed(f"container runtime network not ready: {error}")
+        return
+    if (warning := network.forward_warning()) is not None:
+        log.warning("%s", warning)
+    agent.network_is_ready()
+
+
+def _host_ip(fallback: str) -> str:
+    """Return the address from which this machine reaches others (nothing is sent), else the bridge's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return fallback
+
+
+@contextmanager
+def _hold(paths: Paths) -> Iterator[None]:
+    """Hold the data directory for this process alone (flock: it goes with the process, however that ends)."""
+    try:
+        paths.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(paths.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ClusterError(f"the data directory {paths.data} cannot be used: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"the data directory {paths.data} is in use by another podstead server"
+            raise ClusterError(message) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write_kubeconfig(paths: Paths, config: dict[str, object]) -> None:
+    import yaml
+
+    fresh = paths.admin_kubeconfig.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(yaml.safe_dump(config, sort_keys=False))
+    fresh.replace(paths.admin_kubeconfig)
