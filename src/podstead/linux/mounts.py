@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,9 @@ MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 4096, 16384, 1 << 17, 1 << 18, 1 << 19, 1 << 20
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 _EINVAL, _ENOENT = 22, 2
+_SYS_MOVE_MOUNT, _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 429, 430, 431, 432
+_FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 1, 1, 6
+_MOVE_MOUNT_F_EMPTY_PATH, _AT_FDCWD = 4, -100
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mount.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p]
@@ -52,41 +56,140 @@ def umount(target: str | Path, *, lazy: bool = False) -> bool:
 def make_own_mount(directory: Path) -> None:
     """Make `directory` a shared mount of its own, once: what is mounted below stays out of its parent."""
     directory.mkdir(parents=True, exist_ok=True)
-    if not any(entry.target == directory for entry in mount_table()):
+    table = mount_table()
+    own = next((entry for entry in reversed(table) if entry.target == directory), None)
+    if own is None:
         mount(directory, directory, flags=MS_BIND)
+    # A bind of a shared mount joins its peer group: leave that. A group of its own is kept, for containers are in it.
+    if own is None or any(entry.peer_group == own.peer_group and entry is not own for entry in table):
         mount("none", directory, flags=MS_PRIVATE)
     mount("none", directory, flags=MS_SHARED)
 
 
+def mount_tmpfs(target: Path, *, size: int = 0, mode: int = 0o777) -> None:
+    """Mount an empty tmpfs of `size` bytes (0: the kernel's default, half of the memory) whose root has `mode`.
+
+    It appears at `target` finished (fsopen(2) to move_mount(2), Linux 5.2), so that a crash leaves all of it or
+    nothing, and `mount` shows no mode option. Raises OSError.
+    """
+    context = _descriptor(_SYS_FSOPEN, b"tmpfs", _FSOPEN_CLOEXEC)
+    try:
+        _set(context, b"source", b"tmpfs")
+        if size:
+            _set(context, b"size", str(size).encode())
+        _descriptor(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        tree = _descriptor(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
+    finally:
+        os.close(context)
+    try:
+        Path(f"/proc/self/fd/{tree}").chmod(mode)
+        _descriptor(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+    finally:
+        os.close(tree)
+
+
+def _descriptor(number: int, *arguments: int | bytes | None) -> int:
+    wide = (ctypes.c_long(one) if isinstance(one, int) else one for one in arguments)
+    result: int = _libc.syscall(ctypes.c_long(number), *wide)
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return result
+
+
+def _set(context: int, key: bytes, value: bytes) -> None:
+    _descriptor(_SYS_FSCONFIG, context, _FSCONFIG_SET_STRING, key, value, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class MountEntry:
-    """One line of mountinfo(5)."""
+    """One line of mountinfo(5). `device` is major:minor, `root` the directory of its file system that is mounted;
+    `peer_group` is 0 for a mount that is not shared."""
 
     mount_id: int
     target: Path
     fstype: str
     source: str
     options: str
+    device: str = ""
+    root: str = "/"
+    peer_group: int = 0
 
 
 def mount_table(pid: int | str = "self") -> list[MountEntry]:
     """Return the mounts that process `pid` sees, in the kernel's order (later ones lie over earlier ones)."""
-    entries = []
-    for line in Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape").splitlines():
-        left, _, right = line.partition(" - ")
-        fields, (fstype, source, *_) = left.split(" "), right.split(" ")
-        target = Path(_unescape(fields[4]))
-        entries.append(MountEntry(int(fields[0]), target, fstype, _unescape(source), fields[5]))
-    return entries
+    return [_parse(line) for line in _lines(pid)]
 
 
 def mounts_below(directory: Path) -> list[Path]:
     """Return mount points at or below `directory`, innermost first: the order to unmount in."""
-    found = [entry.target for entry in mount_table() if entry.target.is_relative_to(directory)]
-    return list(reversed(found))
+    exact, prefix = str(directory), str(directory).rstrip("/") + "/"
+    targets = (_unescape(line.split(" ", 5)[4]) for line in _lines("self"))
+    found = [Path(target) for target in targets if target == exact or target.startswith(prefix)]
+    found.reverse()
+    return sorted(found, key=lambda target: -len(target.parts))
+
+
+def processes_mounting(directory: Path) -> list[int]:
+    """Return one process of each other mount namespace in which `directory`, or something in it, is mounted.
+
+    Finds bind mounts (a container's volume) by file system and path within it, wherever they are mounted. Blocking:
+    reads one mountinfo a mount namespace, some milliseconds where there are many.
+    """
+    prefix = str(directory).rstrip("/") + "/"
+    holders = [entry for entry in mount_table() if prefix.startswith(str(entry.target).rstrip("/") + "/")]
+    if not holders:
+        return []
+    holder = max(reversed(holders), key=lambda entry: len(entry.target.parts))
+    inner = str(directory.relative_to(holder.target))
+    wanted = holder.root.rstrip("/") + ("" if inner == "." else "/" + inner)
+    return [pid for pid in _other_namespaces() if _mounts_root(pid, holder.device, wanted)]
+
+
+def _mounts_root(pid: int, device: str, wanted: str) -> bool:
+    try:
+        lines = _lines(pid)
+    except OSError:
+        return False
+    for line in lines:
+        fields = line.split(" ", 4)
+        if fields[2] == device:
+            root = _unescape(fields[3])
+            if root == wanted or root.startswith(wanted.rstrip("/") + "/"):
+                return True
+    return False
+
+
+def _other_namespaces() -> list[int]:
+    """Return the first process of every mount namespace but this one's."""
+    seen = {Path("/proc/self/ns/mnt").readlink()}
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                namespace = (process / "ns/mnt").readlink()
+            except OSError:
+                continue
+            if namespace not in seen:
+                seen.add(namespace)
+                found.append(int(process.name))
+    return found
+
+
+def _lines(pid: int | str) -> list[str]:
+    return Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape").splitlines()
+
+
+def _parse(line: str) -> MountEntry:
+    left, _, right = line.partition(" - ")
+    fields, (fstype, source, *_) = left.split(" "), right.split(" ")
+    shared = next((int(field[7:]) for field in fields[6:] if field.startswith("shared:")), 0)
+    target, root = Path(_unescape(fields[4])), _unescape(fields[3])
+    return MountEntry(int(fields[0]), target, fstype, _unescape(source), fields[5], fields[2], root, shared)
 
 
 def _unescape(text: str) -> str:
+    """Undo the kernel's octal escapes (blanks, newline, backslash and #)."""
     if "\\" not in text:
         return text
-    return text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

@@ -54,7 +54,10 @@ async def in_own_thread(work: Callable[[], T]) -> T:
             result = work()
         except BaseException as raised:
             error = raised
-        loop.call_soon_threadsafe(resolve, result, error)
+        try:
+            loop.call_soon_threadsafe(resolve, result, error)
+        except RuntimeError:
+            return  # The loop was closed meanwhile: nobody waits for this any more.
 
     threading.Thread(target=body, name="namespace", daemon=True).start()
     return await future
@@ -79,7 +82,8 @@ def unpin(directory: Path) -> None:
     """Let the pinned namespaces go and remove `directory`; what is not there is not an error."""
     for kind in _KINDS:
         target = directory / kind
-        mounts.umount(target, lazy=True)
+        while mounts.umount(target, lazy=True):
+            pass
         target.unlink(missing_ok=True)
     if directory.exists():
         directory.rmdir()

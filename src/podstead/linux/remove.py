@@ -11,11 +11,12 @@ import struct
 import sys
 from pathlib import Path
 
-_SYS_OPENAT2 = 437
+_SYS_OPENAT2 = ctypes.c_long(437)
 _RESOLVE_NO_XDEV, _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS, _RESOLVE_BENEATH = 0x01, 0x02, 0x04, 0x08
 _RESOLVE = _RESOLVE_NO_XDEV | _RESOLVE_NO_MAGICLINKS | _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOW = struct.pack("=QQQ", _OPEN_DIRECTORY, 0, _RESOLVE)
+_HOW_SIZE = ctypes.c_size_t(len(_HOW))
 _FS_IOC_GETFLAGS = 0x80006601 | struct.calcsize("l") << 16
 _FS_IOC_SETFLAGS = 0x40006602 | struct.calcsize("l") << 16
 _FS_IMMUTABLE_FL, _FS_APPEND_FL = 0x10, 0x20
@@ -234,7 +235,7 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 def _open_beneath(parent: int, name: str) -> int:
     """Open the directory `name` in `parent` by openat2(2); raises OSError, EXDEV for a mount point."""
-    descriptor: int = _libc.syscall(_SYS_OPENAT2, parent, os.fsencode(name), _HOW, len(_HOW))
+    descriptor: int = _libc.syscall(_SYS_OPENAT2, parent, os.fsencode(name), _HOW, _HOW_SIZE)
     if descriptor >= 0:
         return descriptor
     number = ctypes.get_errno()

@@ -11,19 +11,16 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Awaitable
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import TypeVar
 
 from podstead.linux import namespaces
 from podstead.linux import netlink as nl
 from podstead.node.network import firewall
 from podstead.node.network.addresses import AddressPool
 from podstead.node.runtime.base import RuntimeFailure
+from podstead.node.settled import settled
 from podstead.paths import Paths
-
-T = TypeVar("T")
 
 POD_LINK = "eth0"
 _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
@@ -70,7 +67,7 @@ class BridgeNetwork:
         warning, *outcomes = await asyncio.gather(
             firewall.blocker(self._bridge),
             firewall.apply(rules),
-            _settled(asyncio.to_thread(self._make_bridge)),
+            settled(asyncio.to_thread(self._make_bridge)),
             return_exceptions=True,
         )
         for outcome in (*outcomes, warning):
@@ -91,7 +88,7 @@ class BridgeNetwork:
         address = self._pool.allocate(sandbox_id)
         try:
             with nl.Netlink() as host:
-                await _settled(namespaces.in_network(netns, lambda: self._plumb(host, address, netns)))
+                await settled(namespaces.in_network(netns, lambda: self._plumb(host, address, netns)))
         except OSError as error:
             raise RuntimeFailure(
                 f"cannot set up the pod's network ({address} on {self._bridge}): {error.strerror or error}",
@@ -103,7 +100,7 @@ class BridgeNetwork:
         address = self._pool.address_of(sandbox_id)
         if address is None:
             return
-        await _settled(asyncio.to_thread(self._remove_link, self._link_name(address)))
+        await settled(asyncio.to_thread(self._remove_link, self._link_name(address)))
         self._pool.release(sandbox_id)
 
     async def sweep(self, known: set[str]) -> None:
@@ -267,14 +264,3 @@ def _mtu_outwards(host: nl.Netlink) -> int:
     """Return the MTU of the host's default route, else Ethernet's; a pod that sends more relies on path discovery."""
     outwards = {route.index for route in host.routes() if route.prefix_length == 0}
     return min((link.mtu for link in host.links() if link.index in outwards and link.mtu), default=1500)
-
-
-async def _settled(work: Awaitable[T]) -> T:
-    """Await `work` to its end even if the caller is cancelled: a thread cannot be stopped, and who comes next must not
-    meet it half way."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
