@@ -45,11 +45,11 @@ def decode_json(body: bytes, *, kind: str = "", duplicates: bool = True) -> tupl
     """
     try:
         value = _decode(body)
+        return value, duplicate_fields(body) if duplicates else []
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise unrecognized(body, kind, f"couldn't get version/kind; json parse error: {syntax_error(body)}") from error
     except RecursionError as error:
         raise unrecognized(body, kind, f"couldn't get version/kind; json parse error: {_TOO_DEEP}") from error
-    return value, duplicate_fields(body) if duplicates else []
 
 
 def duplicate_fields(body: bytes) -> list[str]:
@@ -84,7 +84,7 @@ def syntax_error(body: bytes) -> str:
     """Say what is wrong with a text that is not JSON, as Go's decoder does."""
     text = body.decode(errors="replace")
     try:
-        json.loads(text)
+        json.loads(text, parse_int=float)
     except json.JSONDecodeError as error:
         if error.msg.startswith("Unterminated string") or not text[error.pos :].strip():
             return _TRUNCATED
@@ -95,7 +95,7 @@ def syntax_error(body: bytes) -> str:
         return f"invalid character {_quote(rest[0])} {where}"
     except RecursionError:
         return _TOO_DEEP
-    return "invalid UTF-8 in string" if "\ufffd" in text else "invalid number literal"
+    return "invalid UTF-8 in string" if "\ufffd" in text else "number out of range"
 
 
 def _quote(letter: str) -> str:

@@ -111,7 +111,9 @@ def check_bytes(value: Any) -> str:
         raise MismatchError(value, "[]uint8")
     try:
         binascii.a2b_base64(value, strict_mode=True)
-        return value
+        # It takes whole quanta of padding for right.
+        if len(value) - len(value.rstrip("=")) <= 2:
+            return value
     except ValueError:
         pass
     joined = value.replace("\r", "").replace("\n", "")

@@ -29,7 +29,6 @@ Schema = dict[str, Any]
 
 PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json")
 API_RESOURCE_LIST = META + "APIResourceList"
-WATCH_EVENT = META + "WatchEvent"
 
 _LEAVES: dict[str, Schema] = {
     "string": {"type": "string"},
@@ -101,7 +100,7 @@ _CONNECT: dict[str, tuple[Schema, ...]] = {
 }
 _ACTIONS = {"create": "post", "update": "put"}
 _METHODS = {"create": "post", "update": "put", "list": "get", "deletecollection": "delete"}
-_NAMES = {"get": "read", "update": "replace", "deletecollection": "deleteCollection"}
+_NAMES = {"get": "read", "update": "replace", "deletecollection": "delete"}
 
 
 def v3_index(hashes: Mapping[tuple[str, str], str]) -> Schema:
@@ -116,7 +115,7 @@ def v3_index(hashes: Mapping[tuple[str, str], str]) -> Schema:
 def v3_document(group: str, version: str, infos: Iterable[ResourceInfo]) -> Schema:
     """Return the OpenAPI 3.0 document of one group version, for those of `infos` that belong to it."""
     paths: dict[str, Schema] = {_prefix(group, version) + "/": _discovery(group, version)}
-    roots = {DELETE_OPTIONS, STATUS, PATCH, API_RESOURCE_LIST, WATCH_EVENT}
+    roots = {DELETE_OPTIONS, STATUS, PATCH, API_RESOURCE_LIST}
     for info in infos:
         if (info.group, info.version) == (group, version):
             paths |= _paths(info)
@@ -219,6 +218,8 @@ def _operation_id(
     if action != "connect":
         first = f"{_NAMES.get(verb, verb)}{group}{info.version.capitalize()}"
     scope = "Namespaced" if info.namespaced and not everywhere else ""
+    if verb == "deletecollection":
+        scope = "Collection" + scope
     last = "ForAllNamespaces" if everywhere else subresource.name.capitalize() if subresource else ""
     return f"{first}{scope}{info.kind}{last}"
 
