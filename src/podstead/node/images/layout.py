@@ -41,10 +41,9 @@ def write(directory: Path, stream: IO[bytes], config: ImageConfig, *, created: f
     blobs.mkdir(parents=True)
     layer_digest, layer_size = _write_layer(blobs, stream)
     created_at = datetime.fromtimestamp(int(created), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    machine = platform.machine()
     description = {
         "created": created_at,
-        "architecture": _ARCHITECTURES.get(machine, machine),
+        "architecture": architecture(),
         "os": "linux",
         "config": _run_config(config),
         "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
@@ -60,6 +59,12 @@ def write(directory: Path, stream: IO[bytes], config: ImageConfig, *, created: f
     index = {"schemaVersion": 2, "manifests": [_write_blob(blobs, "manifest.v1", manifest)]}
     (directory / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     (directory / "index.json").write_text(json.dumps(index))
+
+
+def architecture() -> str:
+    """This machine's architecture in an image's terms, which are Go's: amd64, arm64 ..."""
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)
 
 
 def _write_layer(blobs: Path, stream: IO[bytes]) -> tuple[str, int]:
