@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,23 +16,16 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-_INSTANCE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
-
-def _check_instance(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if not _INSTANCE.fullmatch(value):
-        raise click.BadParameter(f"{value!r} is not a DNS label (lower case letters, digits and '-')")
-    return value
 
 
 def _instance_options(command: F) -> F:
     name = click.option(
-        "--name", "instance", default="default", show_default=True, callback=_check_instance, help="The instance."
+        "--name", "instance", default="default", show_default=True, metavar="NAME", help="The instance to work on."
     )
     data = click.option(
         "--data-dir",
         type=click.Path(file_okay=False, path_type=Path),
-        help="Where the instance keeps its data.  [default: /var/lib/podstead/NAME]",
+        help="Where the instance keeps its data (where `up` put it, or /var/lib/podstead/NAME).",
     )
     return name(data(command))
 
@@ -103,11 +95,14 @@ def ls(instance: str, data_dir: Path | None) -> None:
 
 
 def _paths(instance: str, data_dir: Path | None) -> Paths:
-    from podstead.paths import Paths
+    from podstead.cli.instance import InstanceError, locate
 
     if os.geteuid() != 0:
         raise click.ClickException("podstead needs root")
-    return Paths.of(instance, data_dir.absolute() if data_dir is not None else None)
+    try:
+        return locate(instance, data_dir)
+    except InstanceError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
