@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -40,6 +41,11 @@ def test_json_patch_applies_operations_in_order_to_a_copy() -> None:
         {"op": "replace", "path": "/metadata/labels/none", "value": 1},
         {"op": "test", "path": "/metadata/name", "value": "other"},
         {"op": "test", "path": "/metadata/none", "value": 1},
+        {"op": "copy", "from": "/spec/containers/-", "path": "/x"},
+        {"op": "move", "from": "/spec/containers/-", "path": "/x"},
+        {"op": "remove", "path": "/spec/containers/-"},
+        {"op": "replace", "path": "/spec/containers/-", "value": 1},
+        {"op": "test", "path": "/spec/containers/-", "value": 1},
         {"op": "add", "path": "/spec/containers/7", "value": {}},
         {"op": "add", "path": "/spec/containers/01", "value": {}},
         {"op": "add", "path": "/none/deep", "value": 1},
@@ -76,6 +82,13 @@ def test_a_json_patch_may_not_have_too_many_operations() -> None:
     with pytest.raises(StatusError, match="allowed maximum operations in a JSON patch is 10000, got 10001") as raised:
         json_patch(POD, [operation] * (MAX_OPERATIONS + 1))
     assert raised.value.code == 413
+
+
+def test_copies_that_double_the_object_do_not_fill_the_memory() -> None:
+    doubling = [{"op": "copy", "from": "", "path": f"/x{n}"} for n in range(64)]
+    with pytest.raises(StatusError, match="the copies of the patch add") as raised:
+        json_patch(POD, doubling)
+    assert raised.value.code == 422
 
 
 @pytest.mark.parametrize(
@@ -129,3 +142,20 @@ json_objects = st.dictionaries(st.sampled_from("abc"), json_values, max_size=3)
 def test_applying_a_merge_patch_twice_changes_nothing_more(target: dict[str, Any], patch: dict[str, Any]) -> None:
     once = merge_patch(target, patch)
     assert merge_patch(once, patch) == once
+
+
+pointers = st.sampled_from(["", "/", "/a", "/a/0", "/a/-", "/a/b", "/b", "/c/1", "/a/0/b", "a"])
+operations = st.fixed_dictionaries(
+    {"op": st.sampled_from(["add", "remove", "replace", "move", "copy", "test"]), "path": pointers},
+    optional={"from": pointers, "value": json_values},
+)
+
+
+@given(json_objects, st.lists(operations, max_size=5))
+def test_any_json_patch_gives_json_or_a_status(target: dict[str, Any], patch: list[dict[str, Any]]) -> None:
+    try:
+        patched = json_patch(target, patch)
+    except StatusError as error:
+        assert error.code in (400, 422)
+    else:
+        assert json.loads(json.dumps(patched)) == patched

@@ -7,11 +7,16 @@ fit the object.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
+
+import msgspec
 
 from podstead.objects.errors import StatusError, bad_request
 
 MAX_OPERATIONS = 10_000
+MAX_COPIED = 3 * 1024 * 1024
+"""Bytes of JSON that the copies of one patch may add: each could double the object."""
 _MAX_DEPTH = 200
 _OPERATIONS = {
     "add": ("value",),
@@ -43,8 +48,19 @@ def json_patch(obj: Any, operations: Any) -> Any:
     import jsonpatch
     import jsonpointer
 
+    copied = 0
     try:
-        return jsonpatch.JsonPatch(operations, pointer_cls=jsonpointer.JsonPointer).apply(obj)
+        patched = copy.deepcopy(obj)
+        for operation in operations:
+            if "from" in operation:
+                source = jsonpointer.resolve_pointer(patched, operation["from"])
+                if isinstance(source, jsonpointer.EndOfList):
+                    raise _does_not_fit(f"nothing is at {operation['from']}")
+                copied += len(msgspec.json.encode(source)) if operation["op"] == "copy" else 0
+                if copied > MAX_COPIED:
+                    raise _does_not_fit(f"the copies of the patch add {copied} bytes, more than {MAX_COPIED}")
+            patched = jsonpatch.JsonPatch([operation]).apply(patched, in_place=True)
+        return patched
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, RecursionError) as error:
         raise _does_not_fit(str(error)) from error
 
