@@ -64,7 +64,10 @@ async def in_own_thread(work: Callable[[], T]) -> T:
 
 
 async def pin(directory: Path, hostname: str) -> None:
-    """Make new UTS (named `hostname`), IPC and network namespaces and pin them at directory/{uts,ipc,net}."""
+    """Make new UTS (named `hostname`), IPC and network namespaces and pin them at directory/{uts,ipc,net}.
+
+    What an earlier call pinned there is let go.
+    """
 
     def work() -> None:
         unshare(CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
@@ -72,6 +75,7 @@ async def pin(directory: Path, hostname: str) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         for kind in _KINDS:
             target = directory / kind
+            _let_go(target)
             target.touch()
             mounts.mount(f"/proc/thread-self/ns/{kind}", target, flags=mounts.MS_BIND)
 
@@ -82,11 +86,15 @@ def unpin(directory: Path) -> None:
     """Let the pinned namespaces go and remove `directory`; what is not there is not an error."""
     for kind in _KINDS:
         target = directory / kind
-        while mounts.umount(target, lazy=True):
-            pass
+        _let_go(target)
         target.unlink(missing_ok=True)
     if directory.exists():
         directory.rmdir()
+
+
+def _let_go(target: Path) -> None:
+    while mounts.umount(target, lazy=True):
+        pass
 
 
 async def in_network(netns: Path, work: Callable[[], T]) -> T:
