@@ -27,9 +27,8 @@ from podstead.paths import Paths
 
 IMAGE = "a" * 64
 DEADLINE = 10.0
-APPLETS = "sh sleep cat echo true false ls id mount stty kill head yes env hostname nslookup ip dd touch wc tr".split(
-    " "
-)
+_APPLETS = "sh sleep cat echo true false ls id mount stty kill head yes env hostname dd touch wc tr"
+APPLETS = tuple(_APPLETS.split())
 
 
 def make_rootfs(directory: Path) -> Path:
@@ -48,8 +47,8 @@ def make_rootfs(directory: Path) -> Path:
 class OverlayImages:
     """RootFilesystems: one image, mounted as an overlay."""
 
-    def __init__(self, layer: Path, config: ImageConfig = ImageConfig()) -> None:
-        self.image = Image(IMAGE, ("busybox:1",), (), 1, config, (layer,))
+    def __init__(self, layer: Path) -> None:
+        self.image = Image(IMAGE, ("busybox:1",), (), 1, ImageConfig(), (layer,))
 
     async def image_status(self, reference: str) -> Image | None:
         return self.image if reference == IMAGE else None
@@ -217,6 +216,22 @@ class Pod:
         container_id = await self.create(*args, **changes)
         await self.runtime.start_container(container_id)
         return container_id
+
+    async def run_until(self, line: str, *args: str, **changes: Any) -> str:
+        """Create and start; returns the id once the container has written `line`."""
+        container_id = await self.create(*args, **changes)
+        stream = await self.runtime.attach(container_id)
+        await self.runtime.start_container(container_id)
+        text = b""
+        try:
+            async with asyncio.timeout(DEADLINE):
+                async for _, data in stream.output():
+                    text += data
+                    if line in text.decode().splitlines():
+                        return container_id
+        finally:
+            await stream.close()
+        raise AssertionError(f"{line!r} not in {text!r}")
 
     async def end(self, container_id: str) -> ContainerStatus:
         """Wait for the container's end."""

@@ -52,8 +52,7 @@ async def test_success_is_completed(pod: Pod) -> None:
 
 async def test_stop_signal_lets_a_container_end_by_itself(pod: Pod) -> None:
     script = "trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.05; done"
-    container_id = await pod.run("sh", "-c", script)
-    await _logged(pod, "ready")
+    container_id = await pod.run_until("ready", "sh", "-c", script)
     await pod.runtime.stop_container(container_id, DEADLINE)
     assert (await pod.runtime.container_status(container_id)).exit_code == 7
     assert "bye" in pod.instance.log()
@@ -127,8 +126,7 @@ async def test_what_is_gone_is_stopped_and_removed_without_complaint(runtime: OC
 
 
 async def test_containers_of_a_pod_share_network_ipc_hostname_and_shm(pod: Pod) -> None:
-    first = await pod.run("sh", "-c", "echo here > /dev/shm/note; hostname; sleep 10000")
-    await _logged(pod, "pod")
+    first = await pod.run_until("pod", "sh", "-c", "echo here > /dev/shm/note; hostname; sleep 10000")
     text = await pod.output("sh", "-c", "cat /dev/shm/note; cat /etc/hostname; cat /etc/hosts", name="c2")
     assert text.splitlines() == ["here", "pod", "127.0.0.1 localhost"]
     second = await pod.run("sleep", "10000", name="c3")
@@ -165,8 +163,7 @@ async def test_network_that_fails_is_the_containers_reason(instance: Instance, r
 
 async def test_cancelled_create_leaves_something_that_can_be_removed(pod: Pod) -> None:
     creating = asyncio.create_task(pod.create("sleep", "10000"))
-    while not await pod.runtime.list_containers():
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)
     creating.cancel()
     with pytest.raises(asyncio.CancelledError):
         await creating
@@ -178,8 +175,7 @@ async def test_cancelled_create_leaves_something_that_can_be_removed(pod: Pod) -
 
 async def test_cancelled_sandbox_can_be_removed(instance: Instance, runtime: OCIRuntime) -> None:
     making = asyncio.create_task(runtime.run_pod_sandbox(instance.sandbox()))
-    while not await runtime.list_sandboxes():
-        await asyncio.sleep(0)
+    await asyncio.sleep(0)
     making.cancel()
     with pytest.raises(asyncio.CancelledError):
         await making
@@ -262,10 +258,3 @@ async def test_run_directory_keeps_its_mounts_to_itself(instance: Instance, pod:
     container_id = await pod.run("sleep", "10000")
     pid = (await pod.runtime.container_status(container_id)).pid
     assert not [entry for entry in mounts.mount_table(pid) if entry.target.is_relative_to(instance.paths.run)]
-
-
-async def _logged(pod: Pod, line: str, name: str = "c1") -> None:
-    path = pod.instance.paths.pod_log_dir("default", "pod", pod.instance.uid) / name / "0.log"
-    async with asyncio.timeout(DEADLINE):
-        while not path.exists() or line not in pod.instance.log(name).splitlines():
-            await asyncio.sleep(0.005)

@@ -32,9 +32,11 @@ class RuntimeCommand:
         return [self.path, *self.global_args(log), verb, *arguments]
 
     @staticmethod
-    def environment() -> dict[str, str]:
-        # These processes live for milliseconds: collecting garbage only costs time.
-        return {"PATH": os.environ.get("PATH", os.defpath), "GOGC": "off"}
+    def environment(*, short: bool = True) -> dict[str, str]:
+        """What the runtime finds in its environment; `short`: it lives for milliseconds."""
+        found = {"PATH": os.environ.get("PATH", os.defpath)}
+        # Collecting garbage only costs time then.
+        return {**found, "GOGC": "off"} if short else found
 
     async def call(self, verb: str, *arguments: str) -> str:
         """Run one verb to its end and return its output; raises RuntimeFailure with the runtime's last line."""

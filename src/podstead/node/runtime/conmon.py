@@ -18,7 +18,7 @@ import msgspec
 
 from podstead.linux import process
 from podstead.node.runtime.base import CreateFailed
-from podstead.node.runtime.command import last_error
+from podstead.node.runtime.command import RuntimeCommand, last_error
 from podstead.node.runtime.records import ProcessIdentity
 
 _ANSWER_LIMIT = 1 << 16
@@ -95,7 +95,7 @@ async def create(
     errors = os.memfd_create("conmon")
     try:
         try:
-            env = {"PATH": os.environ.get("PATH", os.defpath), "GOGC": "off"}
+            env = RuntimeCommand.environment()
             env |= {"_OCI_SYNCPIPE": str(sync_write), "_OCI_STARTPIPE": str(start_read)}
             child = process.spawn(
                 launch.argv(conmon_path),

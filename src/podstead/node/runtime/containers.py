@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import secrets
@@ -34,6 +35,7 @@ from podstead.node.runtime.sandboxes import Sandbox, Sandboxes
 from podstead.paths import Paths
 
 MONITOR_LOST = "the container's monitor was lost, so its exit code is unknown; the container was killed"
+_CGROUP_DELAYS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _SIGNAL = re.compile(r"([0-9]{1,2})|(?:SIG)?([A-Z][A-Z0-9]*)([+-][0-9]{1,2})?")
 _STATES = {
     Phase.CREATING: ContainerState.UNKNOWN,
@@ -332,7 +334,7 @@ class Containers:
         self.records.save(record)
         if record.boot == boot_id():
             await tools.command.delete(record.id)
-            await asyncio.to_thread(self._remove_cgroup, self._cgroups_path(record))
+            await self._remove_cgroup(self._cgroups_path(record))
         else:
             tools.command.forget(record.id)
         await self.remove_remains(record.id)
@@ -347,12 +349,20 @@ class Containers:
         _remove_flat(writable)
         (self._tools.paths.exits / container_id).unlink(missing_ok=True)
 
-    def _remove_cgroup(self, path: str) -> None:
-        try:
-            self._tools.cgroups.remove(path)
-        except OSError:
+    async def _remove_cgroup(self, path: str) -> None:
+        """Remove what the OCI runtime left of a container's cgroup, with the processes in it."""
+        for delay in _CGROUP_DELAYS:
+            try:
+                await asyncio.to_thread(self._tools.cgroups.remove, path)
+            except OSError as error:
+                if error.errno != errno.EBUSY:
+                    raise
+            else:
+                return
             self._tools.cgroups.kill(path)
-            self._tools.cgroups.remove(path)
+            # A process leaves its group some time after its end has been told, and v1 has no event for it.
+            await asyncio.sleep(delay)
+        await asyncio.to_thread(self._tools.cgroups.remove, path)
 
     async def close(self) -> None:
         """Let what is being created come to its end and stop telling of ends; containers go on running."""

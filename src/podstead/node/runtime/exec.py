@@ -86,7 +86,7 @@ def start(command: RuntimeCommand, container_id: str, bundle: Path, config: Exec
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            env=command.environment(),
+            env=command.environment(short=False),
         )
     except OSError as error:
         specification.unlink(missing_ok=True)

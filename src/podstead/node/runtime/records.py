@@ -7,6 +7,7 @@ the server's death, which loses no page; after a power failure nothing that it s
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
@@ -61,7 +62,7 @@ class ProcessIdentity(msgspec.Struct, frozen=True):
         return cls(pid, start_time(pid), boot_id())
 
     def open(self) -> int:
-        """Return a pidfd of it, or -1 if it is gone."""
+        """Return a pidfd of it, or -1 if it has ended (even if its parent has not taken notice yet)."""
         if self.boot != boot_id() or self.started == 0:
             return -1
         try:
@@ -69,10 +70,16 @@ class ProcessIdentity(msgspec.Struct, frozen=True):
         except OSError:
             return -1
         # The descriptor pins whatever has the pid now, so the comparison cannot be overtaken.
-        if start_time(self.pid) != self.started:
+        if start_time(self.pid) != self.started or _ended(descriptor):
             os.close(descriptor)
             return -1
         return descriptor
+
+
+def _ended(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class SandboxRecord(msgspec.Struct):
