@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 from podstead.linux import process
 from podstead.node.runtime.base import RuntimeFailure
 
 _TIMEOUT = 20.0
-_IPTABLES_LEGACY = "iptables-legacy"
+_IPTABLES_LEGACY, _LEGACY_TABLES = "iptables-legacy", Path("/proc/net/ip_tables_names")
 
 
 def script(table: str, bridge: str, subnet: IPv4Network) -> str:
@@ -53,15 +54,27 @@ async def blocker(bridge: str) -> str | None:
     """
     try:
         listing = await process.run(["nft", "-j", "list", "ruleset"], timeout=_TIMEOUT, check=True)
-        entries = json.loads(listing.stdout)["nftables"]
-    except (OSError, process.ProcessError, TimeoutError, ValueError, KeyError):
+    except (OSError, process.ProcessError, TimeoutError):
         return None
-    found = dropping_chain(entries, bridge)
-    if found is None and await _legacy_drops(bridge):
-        found = ("ip", "filter", "FORWARD", True)
+    if await _legacy_drops(bridge):
+        return _advice("ip", "filter", "FORWARD", docker=True, bridge=bridge)
+    return explain(listing.stdout, bridge)
+
+
+def explain(ruleset: bytes, bridge: str) -> str | None:
+    """Return what `blocker` says of `ruleset`, nft's JSON listing."""
+    try:
+        entries = json.loads(ruleset)["nftables"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    found = _dropping_chain(entries, bridge)
     if found is None:
         return None
     family, table, chain, docker = found
+    return _advice(family, table, chain, docker=docker, bridge=bridge)
+
+
+def _advice(family: str, table: str, chain: str, *, docker: bool, bridge: str) -> str:
     place = f"the firewall drops forwarded packets (chain {chain} of table {family} {table}), so pods do not get out"
     if docker:
         way = " && ".join(f"iptables -I DOCKER-USER -{side} {bridge} -j ACCEPT" for side in "io")
@@ -72,7 +85,7 @@ async def blocker(bridge: str) -> str | None:
     return f"{place}; add rules there that accept packets from and to {bridge}"
 
 
-def dropping_chain(entries: list[dict[str, Any]], bridge: str) -> tuple[str, str, str, bool] | None:
+def _dropping_chain(entries: list[dict[str, Any]], bridge: str) -> tuple[str, str, str, bool] | None:
     """Return (family, table, chain, whether Docker's DOCKER-USER chain is in that table) of the first base chain in the
     forward path that ends in a drop or reject, unless its table has a rule that accepts what comes from `bridge`."""
     chains = [entry["chain"] for entry in entries if "chain" in entry]
@@ -110,14 +123,13 @@ def _accepts(statements: list[dict[str, Any]], bridge: str) -> bool:
 
 
 async def _legacy_drops(bridge: str) -> bool:
-    """Whether the old iptables (not shown by nft) has a FORWARD policy of DROP and Docker's chain."""
+    """Whether Docker works with the old iptables, which nft does not show, and drops what is forwarded."""
     try:
-        with open("/proc/net/ip_tables_names") as names:  # noqa: PTH123
-            if "filter" not in names.read().split():
-                return False
+        if "filter" not in _LEGACY_TABLES.read_text().split():
+            return False
         listing = await process.run([_IPTABLES_LEGACY, "-w", "5", "-S"], timeout=_TIMEOUT, check=True)
     except (OSError, process.ProcessError, TimeoutError):
         return False
     lines = listing.stdout.decode(errors="replace").splitlines()
     passes = any(line.endswith(f"-i {bridge} -j ACCEPT") for line in lines)
-    return "-P FORWARD DROP" in lines and not passes
+    return "-P FORWARD DROP" in lines and "-N DOCKER-USER" in lines and not passes
