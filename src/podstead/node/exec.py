@@ -74,9 +74,12 @@ class Endings:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def close(self) -> None:
-        """End what still runs; returns when all have been reaped, at the latest after a few seconds."""
+    def hurry(self) -> None:
+        """From now on kill at once: the server is closing."""
         self._grace = 0.0
+
+    async def close(self) -> None:
+        """Wait for all ends, a few seconds at most."""
         if self._tasks:
             _, stuck = await asyncio.wait(self._tasks, timeout=HANG_UP_GRACE + _REAP_TIMEOUT)
             for task in stuck:

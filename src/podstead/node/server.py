@@ -80,6 +80,7 @@ class NodeServer:
 
     async def close(self) -> None:
         """Cut all connections, end the commands that run for them, and release everything."""
+        self._endings.hurry()
         handlers = set(self._handlers)
         for task in handlers:
             task.cancel()
