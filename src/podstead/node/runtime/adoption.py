@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +14,11 @@ from podstead.linux import mounts
 from podstead.node.runtime.cgroups import Cgroups
 from podstead.node.runtime.command import RuntimeCommand
 from podstead.node.runtime.conmon import Monitor
-from podstead.node.runtime.containers import Container, Containers, killed, send
-from podstead.node.runtime.processes import children
+from podstead.node.runtime.containers import Container, Containers, killed
+from podstead.node.runtime.processes import kill_children, with_argument
 from podstead.node.runtime.records import Phase, ProcessIdentity, SandboxPhase, boot_id
 from podstead.node.runtime.sandboxes import Sandbox, Sandboxes, pinned, release_directory
 from podstead.paths import Paths
-
-# A monitor that nobody listens to ends by itself once the OCI runtime has answered it.
-_CREATION_SECONDS = 10.0
 
 
 class Adoption:
@@ -98,7 +94,11 @@ class Adoption:
     async def _abandon(self, container: Container) -> None:
         record = container.record
         if record.monitor is not None:
-            await _outlive(record.monitor)
+            await _end_monitor(record.monitor)
+        elif record.boot == boot_id():
+            # Death came between the monitor's start and its record: it has the id, which nobody else can have.
+            for pid in await asyncio.to_thread(with_argument, record.id):
+                await _end_monitor(ProcessIdentity.of(pid))
         if record.init is not None:
             await killed(record.init)
         container.ended.set()
@@ -123,22 +123,16 @@ class Adoption:
             await asyncio.to_thread(self._cgroups.remove_pod, uid)
 
 
-async def _outlive(identity: ProcessIdentity) -> None:
-    """Wait for the end of a monitor whose creator has died; kill it, and what it calls, if it does not come."""
-    monitor = Monitor.adopt(identity)
-    if monitor is None:
+async def _end_monitor(identity: ProcessIdentity) -> None:
+    """Kill a monitor whose creator died on the way, with the OCI runtime that it may be calling just now."""
+    descriptor = identity.open()
+    if descriptor < 0:
         return
     try:
-        async with asyncio.timeout(_CREATION_SECONDS):
-            await monitor.ended
-    except TimeoutError:
-        send(identity, signal.SIGSTOP)
-        for pid in children(identity.pid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        await killed(identity)
+        await asyncio.to_thread(kill_children, identity.pid)
+    finally:
+        os.close(descriptor)
+    await killed(identity)
 
 
 def _names(directory: Path) -> Iterator[str]:

@@ -141,6 +141,8 @@ class Containers:
         image = await self._tools.images.image_status(config.image_id)
         if image is None:
             raise CreateFailed(f'image "{config.image}" is not on this node', "CreateContainerError")
+        if not sandbox.ready:
+            raise CreateFailed(f"sandbox {sandbox.record.id[:12]} is not ready", "CreateContainerError")
         record = _new_record(sandbox, config, image)
         container = self.hold(record)
         self.records.save(record)

@@ -14,7 +14,7 @@ import msgspec
 from podstead.linux import process
 from podstead.node.runtime.base import CreateFailed, ExecConfig
 from podstead.node.runtime.command import RuntimeCommand, last_error
-from podstead.node.runtime.processes import children
+from podstead.node.runtime.processes import kill_children
 
 _NOT_FOUND = ("executable file not found", "no such file or directory")
 _NOT_EXECUTABLE = ("permission denied", "exec format error")
@@ -49,16 +49,8 @@ class OCIExec:
     def kill(self) -> None:
         if self._child.returncode is not None:
             return
-        # Stopped, it makes no child that this would miss; what it had not begun ends with its parent.
-        self._child.send_signal(signal.SIGSTOP)
-        family = children(self._child.pid)
-        for pid in family:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        if family:
-            self._child.send_signal(signal.SIGCONT)
+        if kill_children(self._child.pid):
+            self._child.send_signal(signal.SIGCONT)  # to pass the code on
         else:
             self._child.kill()
 

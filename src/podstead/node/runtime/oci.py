@@ -16,7 +16,6 @@ from podstead.node.runtime.base import (
     ContainerConfig,
     ContainerEvent,
     ContainerStatus,
-    CreateFailed,
     ExecConfig,
     ExecProcess,
     NotFound,
@@ -91,6 +90,7 @@ class OCIRuntime:
         sandbox = self._known_sandbox(sandbox_id)
         if sandbox is None:
             return
+        sandbox.closing = True
         async with asyncio.TaskGroup() as group:
             for container in self._containers_of(sandbox_id):
                 group.create_task(self._containers.stop(container, 0))
@@ -117,10 +117,7 @@ class OCIRuntime:
     # -- containers
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
-        sandbox = self._sandboxes.get(sandbox_id)
-        if not sandbox.ready:
-            raise CreateFailed(f"sandbox {sandbox_id[:12]} is not ready", "CreateContainerError")
-        return (await self._containers.create(sandbox, config)).record.id
+        return (await self._containers.create(self._sandboxes.get(sandbox_id), config)).record.id
 
     async def start_container(self, container_id: str) -> None:
         container = self._containers.get(container_id)

@@ -25,6 +25,8 @@ class Sandbox:
         self.directory = directory
         self.making: asyncio.Task[None] | None = None
         self.plumbing: asyncio.Task[None] | None = None
+        self.closing = False
+        """Being stopped: nothing new may be made in it."""
         self.lock = asyncio.Lock()
 
     @property
@@ -37,7 +39,7 @@ class Sandbox:
 
     @property
     def ready(self) -> bool:
-        return self.record.phase is SandboxPhase.READY
+        return self.record.phase is SandboxPhase.READY and not self.closing
 
     def status(self) -> SandboxStatus:
         record = self.record
@@ -118,7 +120,7 @@ class Sandboxes:
     async def _attach(self, sandbox: Sandbox) -> None:
         await self._network.attach(sandbox.record.id, sandbox.directory / "net")
         sandbox.record.plumbed = True
-        if sandbox.ready:
+        if sandbox.record.phase is SandboxPhase.READY:
             self.records.save(sandbox.record)
 
     async def plumbed(self, sandbox: Sandbox) -> None:
@@ -137,6 +139,7 @@ class Sandboxes:
 
     async def stop(self, sandbox: Sandbox) -> None:
         """Give back links, address and namespaces; idempotent. Raises OSError, RuntimeFailure: call again."""
+        sandbox.closing = True
         async with sandbox.lock:
             if sandbox.record.phase is SandboxPhase.STOPPED:
                 return
