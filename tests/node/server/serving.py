@@ -83,6 +83,7 @@ class HostRuntime:
 class Lookup:
     def __init__(self) -> None:
         self.state = ContainerState.RUNNING
+        self.missing = False
 
     async def find_container(
         self, namespace: str, pod: str, container: str, *, previous: bool = False
@@ -173,9 +174,10 @@ class World:
         pod: str = "p",
         max_msg_size: int = 1 << 20,
         autoping: bool = True,
+        verb: str = "exec",
     ) -> Client:
         query = [("command", word) for word in argv] + [(name, "1") for name in streams.split()]
-        url = f"http://node/exec/default/{pod}/{container}"
+        url = f"http://node/{verb}/default/{pod}/{container}"
         socket = await self.http.ws_connect(
             url, params=query, protocols=protocols, max_msg_size=max_msg_size, autoping=autoping
         )
