@@ -11,43 +11,11 @@ Every method raises `podstead.objects.errors.StatusError` where the API answers 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Protocol
 
-Object = dict[str, Any]
+from podstead.objects.exchange import EventType, Object, ObjectList, PatchType, WatchEvent
 
-
-class PatchType(StrEnum):
-    """Content types of a PATCH body."""
-
-    JSON = "application/json-patch+json"
-    MERGE = "application/merge-patch+json"
-
-
-class EventType(StrEnum):
-    """Types of a watch event, as on the wire."""
-
-    ADDED = "ADDED"
-    MODIFIED = "MODIFIED"
-    DELETED = "DELETED"
-    BOOKMARK = "BOOKMARK"
-
-
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
-    """One change. For DELETED `object` is the last state, at the revision of its removal."""
-
-    type: EventType
-    object: Object
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectList:
-    """A consistent listing: a watch from `resource_version` continues it without a gap."""
-
-    items: list[Object]
-    resource_version: str
+__all__ = ["Client", "EventType", "Object", "ObjectList", "PatchType", "WatchEvent"]
 
 
 class Client(Protocol):

@@ -1,1 +1,16 @@
 """Admission: one file a plugin; every writer passes them all."""
+
+from __future__ import annotations
+
+from podstead.registry.admission.base import Attributes, Base, Chain, Lookup, Operation, Plugin
+from podstead.registry.admission.default_toleration_seconds import DefaultTolerationSeconds
+from podstead.registry.admission.namespace_lifecycle import NamespaceLifecycle
+from podstead.registry.admission.priority import Priority
+from podstead.registry.admission.service_account import ServiceAccount
+
+__all__ = ["Attributes", "Base", "Chain", "Lookup", "Operation", "Plugin", "default_chain"]
+
+
+def default_chain(lookup: Lookup) -> Chain:
+    """Return the plugins that are always on, in Kubernetes' order."""
+    return Chain([NamespaceLifecycle(lookup), ServiceAccount(lookup), DefaultTolerationSeconds(), Priority()])

@@ -1,0 +1,154 @@
+"""Delete: at once, gracefully, or when the finalizers are gone; and deletecollection."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from podstead import clock
+from podstead.objects import errors
+from podstead.registry.admission import Operation
+from podstead.registry.core import ATTEMPTS, Core, Lost, Object
+from podstead.registry.entry import Entry, unstored
+from podstead.registry.lists import Listing, list_objects
+from podstead.registry.options import DeleteOptions, ListOptions, RequestContext
+
+_POLICIES = ("Background", "Foreground", "Orphan")
+
+
+async def delete(core: Core, ctx: RequestContext, namespace: str, name: str, options: DeleteOptions) -> Entry:
+    """Return what the API answers: the object where it lingers or its kind says so, else a Status of success."""
+    entry, gone = await remove(core, ctx, namespace, name, options)
+    if not gone or core.strategy.returns_deleted:
+        return entry
+    details = {"name": name, "kind": core.info.plural, "uid": entry.uid}
+    if core.info.group:
+        details["group"] = core.info.group
+    return unstored(success(details))
+
+
+def success(details: Object | None = None) -> Object:
+    """Return a Status of success."""
+    status: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+    return status if details is None else status | {"details": details}
+
+
+async def remove(
+    core: Core, ctx: RequestContext, namespace: str, name: str, options: DeleteOptions
+) -> tuple[Entry, bool]:
+    """Delete; return the object as it is now, or was last, and whether it is gone.
+
+    Raises StatusError 403, 404, 409 (preconditions), 422 (options).
+    """
+    _check(options)
+    for _ in range(ATTEMPTS):
+        old = core.current(namespace, name)
+        _preconditions(core, old, options)
+        attributes = core.attributes(ctx, Operation.DELETE, namespace, name, dry_run=options.dry_run)
+        attributes.old = old.object
+        await core.admission.admit(attributes)
+        await core.admission.validate(attributes)
+        marked = _marked(core, old, options)
+        try:
+            if marked is None:
+                return (old if options.dry_run else await core.commit_delete(old)), True
+            if marked is old.object:
+                return old, False
+            if options.dry_run:
+                return unstored(core.codec.ordered(marked, str(old.revision))), False
+            return await core.commit_update(old, marked), False
+        except Lost:
+            continue
+    raise core.conflict(name)
+
+
+async def delete_collection(
+    core: Core, ctx: RequestContext, namespace: str, options: DeleteOptions, which: ListOptions
+) -> Listing:
+    """Delete what a list with `which` returns; returns that list. Raises what the first failed delete raised."""
+    listing = await list_objects(core, namespace, which)
+    # Together, so that they share commits. Each has its own outcome: one that is gone already is no failure.
+    outcomes = await asyncio.gather(
+        *(remove(core, ctx, entry.namespace, entry.name, options) for entry in listing.items), return_exceptions=True
+    )
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not (isinstance(outcome, errors.StatusError) and outcome.code == 404):
+            raise outcome
+    return listing
+
+
+def _check(options: DeleteOptions) -> None:
+    policy = options.propagation_policy
+    text = kind = ""
+    if policy and options.orphan_dependents is not None:
+        kind = "FieldValueInvalid"
+        text = f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be both set'
+    elif policy and policy not in _POLICIES:
+        listed = ", ".join(f'"{known}"' for known in _POLICIES)
+        kind, text = "FieldValueNotSupported", f'Unsupported value: "{policy}": supported values: {listed}'
+    elif policy in ("Foreground", "Orphan"):
+        # Both wait for a garbage collector to lift a finalizer.
+        kind, text = "FieldValueForbidden", f"Forbidden: {policy} is not implemented by podstead yet"
+    if text:
+        cause = errors.FieldError("propagationPolicy", kind, text)
+        raise errors.invalid("DeleteOptions", "", [cause], "meta.k8s.io")
+    if options.orphan_dependents:
+        cause = errors.FieldError(
+            "orphanDependents", "FieldValueForbidden", "Forbidden: orphaning is not implemented by podstead yet"
+        )
+        raise errors.invalid("DeleteOptions", "", [cause], "meta.k8s.io")
+
+
+def _preconditions(core: Core, old: Entry, options: DeleteOptions) -> None:
+    name = old.name
+    if options.uid and options.uid != old.uid:
+        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {old.uid}"
+        raise core.conflict(name, why)
+    if options.resource_version and options.resource_version != str(old.revision):
+        why = (
+            f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, "
+            f"ResourceVersion in object meta: {old.revision}"
+        )
+        raise core.conflict(name, why)
+
+
+def _marked(core: Core, old: Entry, options: DeleteOptions) -> Object | None:
+    """Return what the object becomes: None if it goes now, itself if nothing changes, else a marked copy."""
+    obj = old.object
+    metadata = obj["metadata"]
+    requested = options.grace_period_seconds
+    if requested is not None and requested < 0:
+        requested = 1
+    kept = bool(metadata.get("finalizers")) or core.strategy.lingers(obj)
+    if metadata.get("deletionTimestamp"):
+        return _shortened(old, requested, kept)
+    grace = core.strategy.grace_period(obj, requested) or 0
+    if not grace and not kept:
+        return None
+    marked = old.copy()
+    _mark(marked, clock.rfc3339(clock.now() + timedelta(seconds=grace)), grace)
+    if marked["metadata"].get("generation"):
+        marked["metadata"]["generation"] += 1
+    core.strategy.prepare_for_deletion(marked)
+    return marked
+
+
+def _shortened(old: Entry, requested: int | None, kept: bool) -> Object | None:
+    """A delete of what is being deleted may shorten the grace period, never lengthen it."""
+    metadata = old.object["metadata"]
+    before = metadata.get("deletionGracePeriodSeconds") or 0
+    grace = before if requested is None else min(before, requested)
+    if not grace and not kept:
+        return None
+    if grace == before:
+        return old.object
+    moment = clock.parse(metadata["deletionTimestamp"]) - timedelta(seconds=before - grace)
+    marked = old.copy()
+    _mark(marked, clock.rfc3339(moment), grace)
+    return marked
+
+
+def _mark(marked: Object, moment: str, grace: int) -> None:
+    metadata = marked["metadata"]
+    metadata["deletionTimestamp"] = moment
+    metadata["deletionGracePeriodSeconds"] = grace

@@ -1,0 +1,148 @@
+"""The registry: all resources over one store, their caches fed by its commits, and what runs once a minute."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from podstead import clock
+from podstead.objects.exchange import EventType
+from podstead.objects.kinds import SERVED, ResourceInfo
+from podstead.objects.user import UserInfo
+from podstead.registry.admission import Chain, default_chain
+from podstead.registry.cache import Cache
+from podstead.registry.client import RegistryClient
+from podstead.registry.core import Core, Lost, key_prefix
+from podstead.registry.options import ListOptions
+from podstead.registry.resource import ResourceRegistry
+from podstead.registry.strategies.events import expired
+from podstead.registry.watch import Change
+from podstead.store.base import Commit, Store
+
+log = logging.getLogger(__name__)
+
+Object = dict[str, Any]
+
+TICK_SECONDS = 60.0
+"""How often bookmarks are sent and expired events removed: one timer for all."""
+
+
+class Registry:
+    """All resources in `infos` over `store`, which the caller opens before (or `start` does) and closes after.
+
+    Everything runs on one event loop. After `start` the caches hold what the store held; from then on a commit is
+    visible in every cache before its writer is answered.
+    """
+
+    def __init__(
+        self, store: Store, infos: Sequence[ResourceInfo] = SERVED, *, tick_seconds: float = TICK_SECONDS
+    ) -> None:
+        self.store = store
+        admission = default_chain(self)
+        self._cores = {info.resource: self._core(info, admission) for info in infos}
+        self._by_prefix = {core.cache.prefix: core for core in self._cores.values()}
+        self._resources = {name: ResourceRegistry(core) for name, core in self._cores.items()}
+        self._tick_seconds = tick_seconds
+        self._ticker: asyncio.Task[None] | None = None
+        self._subscribed = False
+
+    def _core(self, info: ResourceInfo, admission: Chain) -> Core:
+        return Core(info, self.store, Cache(info, key_prefix(info)), admission)
+
+    @property
+    def resources(self) -> Mapping[str, ResourceRegistry]:
+        """By full name: `pods`, `leases.coordination.k8s.io`."""
+        return self._resources
+
+    @property
+    def revision(self) -> int:
+        """The store's revision up to which all caches are current."""
+        return self.store.revision
+
+    def client(self, user: UserInfo) -> RegistryClient:
+        """Return a client that acts as `user`."""
+        return RegistryClient(self._resources, user)
+
+    async def start(self) -> None:
+        """Load the caches; nobody may write to the store before this returns."""
+        await self.store.open()
+        if not self._subscribed:
+            self.store.subscribe(self._apply)
+            self._subscribed = True
+        for core in self._cores.values():
+            page = await self.store.list(core.cache.prefix)
+            core.cache.load(page.items, page.revision)
+        self._ticker = asyncio.create_task(self._tick(), name="registry-tick")
+
+    async def close(self) -> None:
+        """End all watches. The store stays open: it is the caller's."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._ticker
+            self._ticker = None
+        for core in self._cores.values():
+            core.cache.close()
+
+    # -- commits
+
+    def _apply(self, commits: Sequence[Commit]) -> None:
+        """Bring all caches to the last commit's revision, then tell the watchers."""
+        touched: dict[str, list[Commit]] = {}
+        for commit in commits:
+            prefix = commit.key[: commit.key.index("/", commit.key.index("/", 10) + 1) + 1]
+            touched.setdefault(prefix, []).append(commit)
+        changed: list[tuple[Cache, list[Change]]] = []
+        for prefix, mine in touched.items():
+            core = self._by_prefix.get(prefix)
+            if core is not None:
+                changed.append((core.cache, core.cache.apply(mine)))
+        revision = commits[-1].revision
+        for core in self._cores.values():
+            core.cache.revision = revision
+        for cache, changes in changed:
+            cache.notify(changes)
+
+    # -- once a minute
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._tick_seconds)
+            try:
+                now = clock.monotonic()
+                for core in self._cores.values():
+                    core.cache.trim(now)
+                    core.cache.send_bookmarks()
+                await self.expire_events()
+            except Exception:
+                log.exception("the registry's minute failed")
+
+    async def expire_events(self) -> None:
+        """Remove events whose time is over, in one commit."""
+        core = self._cores.get("events")
+        if core is None:
+            return
+        now = clock.now()
+        old = [entry for entry in core.cache.scan(core.cache.prefix) if expired(entry.object, now)]
+        outcomes = await asyncio.gather(*(core.commit_delete(entry) for entry in old), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, Lost):
+                raise outcome
+
+    # -- admission.Lookup
+
+    def find(self, resource: str, name: str, namespace: str = "") -> Object | None:
+        core = self._cores.get(resource)
+        entry = core.cache.get(core.key(namespace, name)) if core is not None else None
+        return entry.object if entry is not None else None
+
+    async def wait_for(self, resource: str, name: str, namespace: str, timeout: float) -> Object | None:
+        options = ListOptions(field_selector=f"metadata.name={name}", timeout_seconds=timeout)
+        async with self._resources[resource].watch(namespace, options) as watch:
+            async for event in watch:
+                if event.type in (EventType.ADDED, EventType.MODIFIED):
+                    return event.object
+        return None

@@ -1,0 +1,84 @@
+"""POST to a subresource of a pod: binding gives it a node, eviction asks it to go."""
+
+from __future__ import annotations
+
+from podstead.objects import errors, schema
+from podstead.registry.admission import Operation
+from podstead.registry.core import ATTEMPTS, Core, Lost, Object
+from podstead.registry.delete import remove, success
+from podstead.registry.entry import Entry, unstored
+from podstead.registry.options import DeleteOptions, RequestContext, WriteOptions
+from podstead.registry.strategies.pods import bind
+from podstead.registry.update import served
+
+
+async def create_subresource(
+    core: Core,
+    ctx: RequestContext,
+    namespace: str,
+    name: str,
+    subresource: str,
+    obj: Object,
+    options: WriteOptions,
+) -> Entry:
+    """Return the answer, a Status of success. Raises StatusError 400, 403, 404, 405, 409, 422."""
+    served(core, subresource, "create")
+    act = {("pods", "binding"): _binding, ("pods", "eviction"): _eviction}.get((core.info.resource, subresource))
+    if act is None:
+        # exec and its like are served by the node, not by the registry.
+        raise errors.method_not_supported(f"{core.info.plural}/{subresource}", "create", core.info.group)
+    known = core.info.subresource(subresource)
+    assert known is not None
+    if isinstance(obj, dict):
+        obj = dict(obj)
+    schema.check_kind(known, obj)
+    sent, warnings = schema.check(known, obj, validation=options.field_validation, duplicates=options.duplicates)
+    ctx.warnings.extend(warnings)
+    metadata = sent.setdefault("metadata", {})
+    if metadata.get("namespace", namespace) != namespace:
+        raise errors.bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    if metadata.get("name", name) != name:
+        raise errors.bad_request(f"name in URL does not match name in {known.kind} object")
+    await act(core, ctx, namespace, name, sent, options)
+    return unstored(success() | {"code": 201})
+
+
+async def _binding(
+    core: Core, ctx: RequestContext, namespace: str, name: str, binding: Object, options: WriteOptions
+) -> None:
+    for _ in range(ATTEMPTS):
+        old = core.current(namespace, name)
+        new = old.copy()
+        bind(new, binding)
+        attributes = core.attributes(
+            ctx, Operation.UPDATE, namespace, name, dry_run=options.dry_run, subresource="binding"
+        )
+        attributes.object, attributes.old = new, old.object
+        await core.admission.admit(attributes)
+        await core.admission.validate(attributes)
+        if options.dry_run:
+            return
+        try:
+            await core.commit_update(old, new)
+        except Lost:
+            continue
+        return
+    raise core.conflict(name)
+
+
+async def _eviction(
+    core: Core, ctx: RequestContext, namespace: str, name: str, eviction: Object, options: WriteOptions
+) -> None:
+    sent = eviction.get("deleteOptions") or {}
+    preconditions = sent.get("preconditions") or {}
+    how = DeleteOptions(
+        grace_period_seconds=sent.get("gracePeriodSeconds"),
+        propagation_policy=sent.get("propagationPolicy", ""),
+        orphan_dependents=sent.get("orphanDependents"),
+        uid=preconditions.get("uid", ""),
+        resource_version=preconditions.get("resourceVersion", ""),
+        dry_run=options.dry_run or bool(sent.get("dryRun")),
+    )
+    await remove(core, ctx, namespace, name, how)
