@@ -130,8 +130,8 @@ class Client:
 class World:
     """A node's server, and clients that reach it as the API server does: over LocalDialer, bytes joined."""
 
-    def __init__(self) -> None:
-        self.runtime, self.lookup = HostRuntime(), Lookup()
+    def __init__(self, lookup: Lookup | None = None) -> None:
+        self.runtime, self.lookup = HostRuntime(), lookup or Lookup()
         self.server = NodeServer(self.lookup, self.runtime)  # type: ignore[arg-type]
         self.dialer = LocalDialer({"node": self.server})
         self.door: asyncio.Server | None = None
