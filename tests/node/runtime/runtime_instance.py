@@ -105,8 +105,8 @@ class Instance:
         self.uid = "u1"
 
     @classmethod
-    def fresh(cls, directory: Path, layer: Path, runtime_path: str = "/usr/sbin/runc") -> Instance:
-        name = f"pstest-{secrets.token_hex(4)}"
+    def fresh(cls, directory: Path, layer: Path, runtime_path: str = "/usr/sbin/runc", suffix: str = "") -> Instance:
+        name = f"pstest-{secrets.token_hex(4)}{suffix}"
         return cls(Paths(name, directory / name, Path("/run") / name), layer, runtime_path)
 
     def make_runtime(self) -> OCIRuntime:

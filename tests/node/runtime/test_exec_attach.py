@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from runtime_instance import DEADLINE, Pod
+from runtime_instance import DEADLINE, Instance, Pod
 
 from podstead.node.runtime import attach as attach_module
 from podstead.node.runtime.base import AttachStream, CreateFailed, ExecConfig, NotFound, RuntimeFailure, Security
@@ -192,6 +192,21 @@ async def test_writing_to_a_container_that_does_not_read_ends_with_the_container
     async with asyncio.timeout(DEADLINE):
         await writing
         assert [item async for item in stream.output()] == []
+
+
+async def test_attach_where_paths_are_longer_than_a_socket_address(tmp_path: Path, layer: Path) -> None:
+    instance = Instance.fresh(tmp_path, layer, suffix="-" + "x" * 48)
+    runtime = instance.make_runtime()
+    try:
+        await runtime.start()
+        pod = Pod(instance, runtime, await runtime.run_pod_sandbox(instance.sandbox()))
+        container_id = await pod.run_until("up", "bash", "-c", "echo up; read line", stdin=True, tty=True)
+        await runtime.stop_container(container_id, 0)
+        await runtime.remove_pod_sandbox(pod.sandbox.id)
+        assert not any(instance.remains().values())
+        await runtime.close()
+    finally:
+        instance.destroy()
 
 
 def _exec_files(pod: Pod, container_id: str) -> list[Path]:
