@@ -70,9 +70,12 @@ async def response(
 ) -> web.Response:
     """Return the response to `request`; `pretty` is that query parameter, None where it is not given."""
     body = answer.body
+    headers.update(answer.headers)
+    etag = answer.headers.get("ETag")
+    if etag and etag in (match.strip() for match in request.headers.get("If-None-Match", "").split(",")):
+        return web.Response(status=304, headers=headers)
     if answer.content_type.startswith(JSON) and _wants_pretty(request, pretty):
         body = await asyncio.to_thread(_pretty, body) if len(body) > _GZIP_FROM else _pretty(body)
-    headers.update(answer.headers)
     headers["Content-Type"] = answer.content_type
     if len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
         body = await asyncio.to_thread(_gzip, body)

@@ -20,6 +20,9 @@ async def read(request: web.BaseRequest) -> bytes:
         raise unsupported_media_type("a request's body must not be compressed")
     if (request.content_length or 0) > LIMIT:
         raise too_large()
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
     parts, size = [], 0
     async for part in request.content.iter_any():
         size += len(part)

@@ -47,11 +47,11 @@ class OpenApi:
         return Answer(answer.body, 200, JSON, {**answer.headers, "Cache-Control": "public, immutable"})
 
     def _build(self) -> dict[str, Answer]:
-        from podstead.objects import openapi
+        from podstead.objects.openapi import v3_document
 
         documents, index = {}, {}
         for path, infos in self._infos.items():
-            document = openapi.v3_document(infos[0].group, infos[0].version, infos)
+            document = v3_document(infos[0].group, infos[0].version, infos)
             answer = _answer(msgspec.json.encode(document))
             documents[path] = answer
             digest = answer.headers["ETag"].strip('"')

@@ -13,6 +13,7 @@ from podstead.registry.resource import ResourceRegistry
 
 _ALL_NAMESPACES = ("list", "watch")
 """What a namespaced resource can be asked without a namespace."""
+_WRITES = ("create", "update", "patch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,9 @@ def find(registry: Registry, request: RequestInfo) -> Target:
             raise path_not_found()
     if info.namespaced and not namespace and (request.name or request.verb not in _ALL_NAMESPACES):
         raise path_not_found() if request.name else method_not_allowed()
-    verbs = subresource.verbs if subresource else info.verbs
-    if request.verb not in verbs:
-        if request.name == "" and request.verb in ("update", "patch"):
-            raise method_not_allowed()
-        raise method_not_supported(info.plural, request.verb, info.group)
-    if request.verb == "create" and request.name and not subresource:
+    # An object is created in its collection, everything else is done to the object itself.
+    if not subresource and (request.verb == "create") == bool(request.name) and request.verb in _WRITES:
         raise method_not_allowed()
+    if request.verb not in (subresource.verbs if subresource else info.verbs):
+        raise method_not_supported(info.plural, request.verb, info.group)
     return Target(info, registry.resources[info.resource], namespace, request.name, subresource)
