@@ -187,6 +187,25 @@ async def test_reboot_ends_everything_and_all_remains_can_be_removed(instance: I
         assert not any(instance.remains().values()), instance.remains()
 
 
+async def test_remains_that_are_in_use_do_not_keep_the_server_from_starting(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = crash(instance, *SLEEP, start=False)
+    _kill_monitor(instance, before["container"])
+
+    async def busy(target: Path, container_dir: Path) -> None:
+        raise OSError(16, "busy", str(target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(instance.images, "unmount_rootfs", busy)
+        async with next_server(instance) as runtime:
+            (status,) = await runtime.list_containers()
+            assert status.state is ContainerState.EXITED
+            assert "not settled" in caplog.text
+    async with next_server(instance) as runtime:
+        assert await runtime.list_containers() == []
+
+
 async def test_what_has_no_record_is_cleaned(instance: Instance) -> None:
     crash(instance, *SLEEP)
     for kind in ("sandboxes", "containers"):

@@ -197,7 +197,7 @@ async def test_stopping_a_sandbox_kills_and_keeps_what_was_said(pod: Pod) -> Non
 
 
 async def test_memory_limit_ends_a_container_as_oom_killed(pod: Pod) -> None:
-    script = "exec head -c 200m /dev/zero | tr '\\0' x | wc -c; x=$(yes | head -c 200000000); echo survived"
+    script = "x=$(yes | head -c 200000000); echo survived"
     status = await pod.end(await pod.run("bash", "-c", script, resources=Resources(memory_limit=32 << 20)))
     assert (status.exit_code, status.reason) == (137, "OOMKilled")
 

@@ -6,11 +6,13 @@ A container is adopted only if its monitor lives: pid, start time and boot as re
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 
 from podstead.linux import mounts
+from podstead.node.runtime.base import RuntimeFailure
 from podstead.node.runtime.cgroups import Cgroups
 from podstead.node.runtime.command import RuntimeCommand
 from podstead.node.runtime.conmon import Monitor
@@ -19,6 +21,8 @@ from podstead.node.runtime.processes import kill_children, with_argument
 from podstead.node.runtime.records import Phase, ProcessIdentity, SandboxPhase, boot_id
 from podstead.node.runtime.sandboxes import Sandbox, Sandboxes, pinned, release_directory
 from podstead.paths import Paths
+
+_log = logging.getLogger(__name__)
 
 
 class Adoption:
@@ -35,16 +39,16 @@ class Adoption:
         self._mounted = frozenset(entry.target for entry in mounts.mount_table())
 
     async def run(self) -> None:
-        """Settle everything; raises OSError or RuntimeFailure where remains cannot be removed."""
+        """Settle everything. What cannot be settled now (a mount in use) is logged and stays listed."""
         sandboxes = [self._sandboxes.hold(record) for record in self._sandboxes.records.load()]
         containers = [self._containers.hold(record) for record in self._containers.records.load()]
         async with asyncio.TaskGroup() as group:
             for container in containers:
-                group.create_task(self._container(container))
+                group.create_task(_logged(self._container(container), f"container {container.record.id}"))
         async with asyncio.TaskGroup() as group:
             for sandbox in sandboxes:
-                group.create_task(self._sandbox(sandbox))
-        await self._remains()
+                group.create_task(_logged(self._sandbox(sandbox), f"sandbox {sandbox.record.id}"))
+        await _logged(self._remains(), "what has no record")
 
     # -- what has a record
 
@@ -121,6 +125,13 @@ class Adoption:
         uids |= {container.record.pod_uid for container in containers.values()}
         for uid in self._cgroups.pods() - uids:
             await asyncio.to_thread(self._cgroups.remove_pod, uid)
+
+
+async def _logged(work: Awaitable[None], what: str) -> None:
+    try:
+        await work
+    except (OSError, RuntimeFailure) as error:
+        _log.warning("left by an earlier server, not settled: %s: %s", what, error)
 
 
 async def _end_monitor(identity: ProcessIdentity) -> None:

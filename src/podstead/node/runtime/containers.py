@@ -144,8 +144,11 @@ class Containers:
         if not sandbox.ready:
             raise CreateFailed(f"sandbox {sandbox.record.id[:12]} is not ready", "CreateContainerError")
         record = _new_record(sandbox, config, image)
+        try:
+            self.records.save(record)
+        except OSError as error:
+            raise CreateFailed(f"cannot record the container: {error.strerror}", "CreateContainerError") from error
         container = self.hold(record)
-        self.records.save(record)
         container.creation = asyncio.create_task(self._create(container, sandbox, config, image))
         # Nobody may be left to ask how it went: the failure is told by the container's absence then.
         container.creation.add_done_callback(lambda task: task.cancelled() or task.exception())
@@ -228,7 +231,7 @@ class Containers:
                 # Kept where the container ends before the runtime has answered.
                 record.started_at = clock.now()
                 await self._start(container)
-            except RuntimeFailure as error:
+            except (OSError, RuntimeFailure) as error:
                 container.failure = error if isinstance(error, CreateFailed) else CreateFailed(str(error))
                 await self.kill(container)
                 raise container.failure from error

@@ -60,19 +60,15 @@ def start(command: RuntimeCommand, container_id: str, bundle: Path, config: Exec
 
     Raises CreateFailed where the OCI runtime cannot be called.
     """
-    own: dict[str, Any] = msgspec.json.decode((bundle / "config.json").read_bytes())["process"]
-    own |= {"args": list(config.argv), "terminal": config.tty}
-    if config.tty and not any(entry.startswith("TERM=") for entry in own["env"]):
-        own["env"].append("TERM=xterm")
     name = f"exec-{os.urandom(8).hex()}"
     specification, log = bundle / f"{name}.json", bundle / f"{name}.log"
-    specification.write_bytes(msgspec.json.encode(own))
     stdin, stdout, stderr = (
         subprocess.DEVNULL if number < 0 else number for number in (config.stdin, config.stdout, config.stderr)
     )
     if config.tty:
         stdout = stderr = stdin
     try:
+        specification.write_bytes(msgspec.json.encode(_process(bundle, config)))
         child = process.spawn(
             command.argv("exec", "--process", str(specification), container_id, log=log),
             stdin=stdin,
@@ -82,8 +78,17 @@ def start(command: RuntimeCommand, container_id: str, bundle: Path, config: Exec
         )
     except OSError as error:
         specification.unlink(missing_ok=True)
-        raise CreateFailed(f"cannot start {command.path}: {error.strerror}", "StartError") from error
+        raise CreateFailed(f"cannot call {command.name} exec: {error.strerror}", "StartError") from error
     return OCIExec(child, (specification, log))
+
+
+def _process(bundle: Path, config: ExecConfig) -> dict[str, Any]:
+    """The container's own process with another command (runtime-spec, process)."""
+    own: dict[str, Any] = msgspec.json.decode((bundle / "config.json").read_bytes())["process"]
+    own |= {"args": list(config.argv), "terminal": config.tty}
+    if config.tty and not any(entry.startswith("TERM=") for entry in own["env"]):
+        own["env"].append("TERM=xterm")
+    return own
 
 
 def _start_code(error: str) -> int:

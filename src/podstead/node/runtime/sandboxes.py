@@ -94,9 +94,9 @@ class Sandboxes:
                 boot=boot_id(),
             )
         )
-        self.records.save(sandbox.record)
-        sandbox.making = asyncio.create_task(self._make(sandbox))
         try:
+            self.records.save(sandbox.record)
+            sandbox.making = asyncio.create_task(self._make(sandbox))
             await asyncio.shield(sandbox.making)
         except (OSError, RuntimeFailure) as error:
             await self.remove(sandbox)
