@@ -9,6 +9,7 @@ import fcntl
 import os
 import struct
 import termios
+import tty
 from collections.abc import Awaitable, Callable
 
 from podstead.node.runtime.base import ExecConfig
@@ -172,6 +173,9 @@ class Stdio:
 
     def _open_terminal(self, options: StreamOptions) -> None:
         master, slave = os.openpty()
+        # Raw from the start: the runtime joins this to the container's own pty, and that one edits lines. Else what is
+        # typed before the runtime gets to it would be echoed twice, and an end of input be lost.
+        tty.setraw(slave)
         self._theirs.append(slave)
         # The output is read also where the client does not want it: a full pty would hold up the command.
         self.outputs[Channel.STDOUT] = OutputPipe(master)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import termios
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,14 @@ DEADLINE = 20.0
 def descriptors() -> int:
     """How many descriptors this process has open."""
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def cook(terminal: int) -> None:
+    """Make a raw terminal one that edits lines, as a container's own pty does behind it."""
+    master, slave = os.openpty()
+    termios.tcsetattr(terminal, termios.TCSANOW, termios.tcgetattr(slave))
+    os.close(master)
+    os.close(slave)
 
 
 class HostProcess:
@@ -62,6 +71,8 @@ class HostRuntime:
         self.starting.set()
         if self.hold is not None:
             await self.hold.wait()
+        if config.tty:
+            cook(config.stdin)
         stdin, stdout, stderr = (
             (config.stdin,) * 3
             if config.tty

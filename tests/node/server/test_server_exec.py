@@ -83,7 +83,8 @@ async def test_a_terminal_has_its_size_from_the_start_and_follows_the_client(wor
 
 
 async def test_the_end_of_input_is_typed_into_a_terminal(world: World) -> None:
-    client = await world.exec(["cat"], "input output tty")
+    client = await world.exec(["sh", "-c", "echo up; cat"], "input output tty")
+    await client.until(b"up")
     await client.send(0, b"unfinished")
     await client.until(b"unfinished")
     await client.socket.send_bytes(bytes([255, 0]))
