@@ -12,13 +12,16 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from types import MappingProxyType
 
+from podstead import clock
 from podstead.client.base import Client, EventType, Object, WatchEvent
 from podstead.objects.errors import StatusError
 
 log = logging.getLogger(__name__)
 
 FIRST_DELAY, LAST_DELAY = 0.1, 30.0
-"""Seconds before another attempt after an error; doubled each time, times 0.5 to 1.5."""
+"""Seconds before the next list or watch; doubled each time, times 0.5 to 1.5."""
+STEADY = 10.0
+"""A watch that lasted as many seconds was no failure: the delay starts anew."""
 
 Handler = Callable[[Object], object]
 UpdateHandler = Callable[[Object, Object], object]
@@ -61,24 +64,20 @@ class Informer:
         """Run until cancelled."""
         delay = FIRST_DELAY
         while True:
+            started = clock.monotonic()
             try:
                 if not self._version:
                     await self._list()
-                if await self._watch():
-                    delay = FIRST_DELAY
-                    continue
-                # A watch that ended without a single event: do not ask again at full speed.
+                await self._watch()
             except StatusError as error:
                 if error.code == 410:
-                    log.debug("%s: %s; listing again", self._resource, error)
-                    fresh = not self._version
                     self._version = ""
-                    if not fresh:
-                        continue
                 else:
                     log.warning("cannot watch %s: %s", self._resource, error)
             except (OSError, TimeoutError) as error:
                 log.warning("cannot watch %s: %s", self._resource, error)
+            if clock.monotonic() - started > STEADY:
+                delay = FIRST_DELAY
             await asyncio.sleep(delay * random.uniform(0.5, 1.5))
             delay = min(delay * 2, LAST_DELAY)
 
@@ -97,8 +96,8 @@ class Informer:
         self._version = listing.resource_version
         self.synced.set()
 
-    async def _watch(self) -> bool:
-        """Follow a watch to its end; tells whether it brought anything."""
+    async def _watch(self) -> None:
+        """Follow a watch to its end."""
         events = self._client.watch(
             self._resource,
             self._namespace,
@@ -106,14 +105,11 @@ class Informer:
             label_selector=self._label_selector,
             field_selector=self._field_selector,
         )
-        moved = False
         try:
             async for event in events:
-                moved = True
                 self._take(event)
         finally:
             await _close(events)
-        return moved
 
     def _take(self, event: WatchEvent) -> None:
         obj = event.object
@@ -133,9 +129,8 @@ class Informer:
         if old is None:
             if self.on_add is not None:
                 self._call(self.on_add, obj)
-        elif old["metadata"].get("resourceVersion") != obj["metadata"].get("resourceVersion"):
-            if self.on_update is not None:
-                self._call(self.on_update, old, obj)
+        elif self.on_update is not None and old["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+            self._call(self.on_update, old, obj)
 
     def _removed(self, key: str, last: Object) -> None:
         if self._objects.pop(key, None) is not None and self.on_delete is not None:
