@@ -8,8 +8,8 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from apiserver_harness import Instance
 
-from conftest import Instance
 from podstead.pki import Pki
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from apiserver_harness import Instance
 
-from conftest import Instance
 from podstead.apiserver.dispatch import Dispatcher
 from podstead.apiserver.health import Health
 

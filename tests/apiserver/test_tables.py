@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from apiserver_harness import POD, Instance
 
-from conftest import POD, Instance
 from podstead.apiserver import tables
 from podstead.apiserver.tables.duration import human_duration
 

@@ -9,8 +9,7 @@ import ssl
 from typing import Any
 
 import pytest
-
-from conftest import POD, Instance
+from apiserver_harness import POD, Instance
 
 JSON = {"Content-Type": "application/json"}
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
