@@ -32,8 +32,14 @@ def run(*argv: str, env: dict[str, str], check: bool = True, show: str | None = 
     """Print a command and its output; returns the output."""
     print(f"$ {show or ' '.join(argv)}", flush=True)
     done = subprocess.run(
-        argv, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        timeout=STEP_TIMEOUT, cwd=REPOSITORY / "examples",
+        argv,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        timeout=STEP_TIMEOUT,
+        cwd=REPOSITORY / "examples",
     )
     print(done.stdout, end="", flush=True)
     if check and done.returncode != 0:
@@ -97,17 +103,35 @@ def expect(text: str, pattern: str) -> None:
 def provide_image(env: dict[str, str], scratch: Path) -> None:
     say(f"the image {IMAGE}")
     pulled = subprocess.run(
-        ["podstead", "image", "pull", "--name", INSTANCE, IMAGE], env=env, text=True, capture_output=True,
-        stdin=subprocess.DEVNULL, timeout=300,
+        ["podstead", "image", "pull", "--name", INSTANCE, IMAGE],
+        env=env,
+        text=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
     )
     print(f"$ podstead image pull {IMAGE}\n{pulled.stdout}{pulled.stderr}", end="", flush=True)
     if pulled.returncode == 0:
         return
     print(f"No registry answers here: a stand-in for {IMAGE} is built from Debian's bash-static and busybox-static.")
     rootfs = scratch / "standin.tar"
-    run(str(REPOSITORY / "script" / "make-standin-image"), str(rootfs), env=env, show="script/make-standin-image standin.tar")
-    run("podstead", "image", "import", "--name", INSTANCE, str(rootfs), IMAGE, env=env,
-        show=f"podstead image import standin.tar {IMAGE}")
+    run(
+        str(REPOSITORY / "script" / "make-standin-image"),
+        str(rootfs),
+        env=env,
+        show="script/make-standin-image standin.tar",
+    )
+    run(
+        "podstead",
+        "image",
+        "import",
+        "--name",
+        INSTANCE,
+        str(rootfs),
+        IMAGE,
+        env=env,
+        show=f"podstead image import standin.tar {IMAGE}",
+    )
 
 
 def recipe(env: dict[str, str]) -> None:
@@ -131,6 +155,7 @@ def recipe(env: dict[str, str]) -> None:
 
 def leftovers() -> list[str]:
     """Return what is left of the instance on this machine."""
+
     def lines(*argv: str) -> list[str]:
         return subprocess.run(argv, text=True, capture_output=True, timeout=10).stdout.splitlines()
 
@@ -146,8 +171,11 @@ def leftovers() -> list[str]:
     found += [f"link {line}" for line in lines("ip", "-o", "link") if re.search(r"\bpst[0-9a-f]", line)]
     found += [f"nft {line}" for line in lines("nft", "list", "tables") if f"podstead-{INSTANCE}" in line]
     found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"**/podstead-{INSTANCE}")]
-    found += [f"folder {path}" for path in (Path("/run/podstead") / INSTANCE, Path("/var/lib/podstead") / INSTANCE)
-              if path.exists()]
+    found += [
+        f"folder {path}"
+        for path in (Path("/run/podstead") / INSTANCE, Path("/var/lib/podstead") / INSTANCE)
+        if path.exists()
+    ]
     return found
 
 

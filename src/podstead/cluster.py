@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 
-from podstead.apiserver.server import ApiServer
+from podstead.apiserver.server import ApiServer, TlsFiles
 from podstead.client.base import Client
 from podstead.controllers.namespaces import NamespaceController
 from podstead.controllers.scheduler import Scheduler
@@ -66,7 +66,12 @@ class NodeRooms:
     def build(cls, paths: Paths, subnet: str) -> NodeRooms:
         images = Images(paths)
         network = BridgeNetwork(paths, ipaddress.IPv4Network(subnet))
-        return cls(images, network, VolumeManager(paths), OCIRuntime(paths, images, network))
+        return cls(
+            images,
+            network,
+            VolumeManager(paths, memory_allocatable=info.memory_capacity()),
+            OCIRuntime(paths, images, network),
+        )
 
 
 class Cluster:
@@ -86,7 +91,6 @@ class Cluster:
             stack.enter_context(_hold(self._paths))
             await asyncio.to_thread(mounts.make_own_mount, self._paths.run)
             store = SQLiteStore(self._paths.database)
-            await store.open()
             stack.push_async_callback(store.close)
             registry = Registry(store)
             await registry.start()
@@ -115,8 +119,9 @@ class Cluster:
         node_server = NodeServer(agent, rooms.runtime)
         await node_server.start()
         stack.push_async_callback(node_server.close)
-        api = ApiServer(registry, LocalDialer({name: node_server}), pki)
-        self.port = await self._listen(api)
+        api = ApiServer(registry, LocalDialer({name: node_server}), TlsFiles(pki.server_pem, pki.ca_certificate))
+        await self._listen(api)
+        self.port = api.port
         stack.push_async_callback(api.close)
         kubeconfig = admin_kubeconfig(pki, f"https://{self._config.host}:{self.port}", "podstead")
         await asyncio.to_thread(_write_kubeconfig, self._paths, kubeconfig)
@@ -127,15 +132,15 @@ class Cluster:
             group.create_task(NamespaceDefaults(_controller(registry, "namespace-defaults"), ca).run())
             group.create_task(NamespaceController(_controller(registry, "namespace-controller")).run())
             group.create_task(Scheduler(registry.client(UserInfo("system:kube-scheduler", (SYSTEM_MASTERS,)))).run())
-            group.create_task(_set_up_network(rooms.network, agent))
+            group.create_task(_set_up_network(rooms, agent))
             group.create_task(agent.run(), name="agent")
             await agent.ready.wait()
             await _first_pod_possible(system)
             on_ready()
 
-    async def _listen(self, api: ApiServer) -> int:
+    async def _listen(self, api: ApiServer) -> None:
         try:
-            return await api.start(self._config.host, self._config.port)
+            await api.start(self._config.host, self._config.port)
         except OSError as error:
             where = f"{self._config.host}:{self._config.port}"
             raise ClusterError(f"cannot listen on {where}: {error.strerror or error}; choose another --port") from error
@@ -165,10 +170,13 @@ async def _first_pod_possible(client: Client) -> None:
             return
 
 
-async def _set_up_network(network: BridgeNetwork, agent: Agent) -> None:
+async def _set_up_network(rooms: NodeRooms, agent: Agent) -> None:
     """Set the network up beside the rest of the start: only a pod's sandbox waits for it."""
+    network = rooms.network
     try:
         await network.setup()
+        await agent.adopted.wait()
+        await network.sweep({sandbox.id for sandbox in await rooms.runtime.list_sandboxes()})
     except (RuntimeFailure, OSError) as error:
         log.error("the pods' network cannot be set up: %s", error)
         await agent.network_failed(f"container runtime network not ready: {error}")

@@ -1,4 +1,4 @@
-"""A controller's loop: keys of objects that may need work, each worked on by one task at a time, failures tried again."""
+"""A controller's loop: keys of objects that may need work, one task a key at a time, failures tried again."""
 
 from __future__ import annotations
 

@@ -124,10 +124,13 @@ class Scheduler:
                 self._release(key)
             elif key not in self._used:
                 self._used[key] = spec["nodeName"], Demand.of(from_object(obj))
-        elif spec.get("schedulerName", NAME) == NAME and not meta.get("deletionTimestamp"):
-            if key not in self._pending:
-                self._pending.add(key)
-                self._queue.add(key)
+        elif self._is_ours(obj) and key not in self._pending:
+            self._pending.add(key)
+            self._queue.add(key)
+
+    @staticmethod
+    def _is_ours(obj: Object) -> bool:
+        return obj["spec"].get("schedulerName", NAME) == NAME and not obj["metadata"].get("deletionTimestamp")
 
     def _pod_gone(self, obj: Object) -> None:
         key = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"

@@ -45,9 +45,7 @@ class Agent:
         self._parts = parts
         self._recorder = EventRecorder(parts.client, "kubelet", parts.name)
         self._statuses = StatusWriter(parts.client, self._pod_object)
-        self._registration = Registration(
-            parts.client, parts.paths, parts.name, parts.host_ip, f"{parts.runtime.name}://{parts.runtime.version}"
-        )
+        self._registration = Registration(parts.client, parts.paths, parts.name, parts.host_ip, parts.runtime)
         self._context = NodeContext(
             client=parts.client,
             runtime=parts.runtime,
@@ -68,14 +66,23 @@ class Agent:
         self._ended: dict[str, asyncio.Event] = {}
         self._group: asyncio.TaskGroup | None = None
         self.ready = asyncio.Event()
+        self.adopted = asyncio.Event()
+        """The runtime tells the truth from now on."""
 
     def network_is_ready(self) -> None:
         """Pods may be plumbed from now on."""
         self._context.network_ready.set()
 
+    async def network_failed(self, problem: str) -> None:
+        """Have the node report that it is not ready; pods wait."""
+        self._registration.problem = problem
+        await self.ready.wait()
+        await self._registration.update()
+
     async def run(self) -> None:
         """Adopt what runs, register, then run pods until cancelled; containers go on running after that."""
         await self._runtime.start()
+        self.adopted.set()
         async with asyncio.TaskGroup() as group:
             self._group = group
             group.create_task(self._statuses.run(), name="statuses")

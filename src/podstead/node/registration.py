@@ -8,6 +8,7 @@ from typing import Any
 from podstead import clock
 from podstead.client.base import Client, Object
 from podstead.node import info
+from podstead.node.runtime.base import Runtime
 from podstead.objects.errors import StatusError
 from podstead.paths import Paths
 
@@ -24,12 +25,12 @@ _PRESSURES = (
 class Registration:
     """Keeps this node's object in the API: `register` once, `run` as a task, `update` when `ready` has changed."""
 
-    def __init__(self, client: Client, paths: Paths, name: str, host_ip: str, runtime_version: str) -> None:
+    def __init__(self, client: Client, paths: Paths, name: str, host_ip: str, runtime: Runtime) -> None:
         self._client = client
         self._paths = paths
         self._name = name
         self._host_ip = host_ip
-        self._runtime_version = runtime_version
+        self._runtime = runtime
         self.problem: str | None = None
         """Why the node is not ready; None when it is."""
 
@@ -68,7 +69,7 @@ class Registration:
             "capacity": capacity,
             "allocatable": capacity,
             "addresses": info.addresses(self._name, self._host_ip),
-            "nodeInfo": info.system_info(self._runtime_version),
+            "nodeInfo": info.system_info(f"{self._runtime.name}://{self._runtime.version}"),
             "conditions": self._conditions(old),
         }
 

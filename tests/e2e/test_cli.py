@@ -1,0 +1,154 @@
+"""The commands: what they say, what they leave, and how they refuse."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from support.instance import BIN, TestInstance, pod
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[TestInstance]:
+    """An instance that has never been up."""
+    made = TestInstance(f"f{os.getpid()}", tmp_path)
+    try:
+        yield made
+    finally:
+        made.down("--purge", check=False)
+
+
+def test_up_status_down_say_what_they_did(fresh: TestInstance) -> None:
+    assert fresh.podstead("status").returncode == 3
+    assert fresh.down().stdout == f"podstead '{fresh.name}': nothing to do, there is no such instance\n"
+    first = fresh.up().stdout
+    assert first.startswith(f"podstead '{fresh.name}' is ready at https://127.0.0.1:")
+    assert "is running already" in fresh.up().stdout
+    status = fresh.podstead("status", check=True).stdout
+    assert ": Ready, runc://" in status
+    assert "is down" in fresh.down().stdout
+    assert fresh.podstead("status").returncode == 3
+    assert "is down already" in fresh.down().stdout.replace("was", "is")
+    assert fresh.leftovers() == []
+    fresh.down("--purge")
+    assert not fresh.data.exists()
+
+
+def test_down_purge_leaves_no_context_and_keeps_the_users_own(fresh: TestInstance) -> None:
+    own = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [],
+        "contexts": [{"name": "mine", "context": {}}],
+        "users": [],
+    }
+    fresh.kubeconfig.write_text(yaml.safe_dump({**own, "current-context": "mine"}))
+    fresh.up()
+    merged = yaml.safe_load(fresh.kubeconfig.read_text())
+    assert [one["name"] for one in merged["contexts"]] == ["mine", f"podstead-{fresh.name}"]
+    assert merged["current-context"] == f"podstead-{fresh.name}"
+    assert fresh.kubeconfig.stat().st_mode & 0o077 == 0
+    fresh.down("--purge")
+    left = yaml.safe_load(fresh.kubeconfig.read_text())
+    assert [one["name"] for one in left["contexts"]] == ["mine"]
+
+
+def test_kubeconfig_option_writes_there_and_nowhere_else(fresh: TestInstance, tmp_path: Path) -> None:
+    other = tmp_path / "elsewhere" / "config"
+    fresh.up("--kubeconfig", str(other))
+    assert not fresh.kubeconfig.exists()
+    done = fresh.run("kubectl", "--kubeconfig", str(other), "get", "nodes", "--no-headers", check=True)
+    assert " Ready " in done.stdout
+
+
+def test_podstead_kubectl_needs_no_kubeconfig(fresh: TestInstance) -> None:
+    fresh.up()
+    fresh.env["KUBECONFIG"] = "/dev/null"
+    assert " Ready " in fresh.podstead("kubectl", "get", "nodes", "--no-headers", check=True).stdout
+
+
+def test_a_second_server_on_the_same_data_is_refused(fresh: TestInstance) -> None:
+    fresh.up()
+    other = TestInstance(f"g{os.getpid()}", fresh.directory)
+    refused = other.up(check=False)
+    assert refused.returncode == 1
+    assert refused.stderr == f"Error: the data directory {fresh.data} belongs to the instance '{fresh.name}'\n"
+
+
+def test_a_port_in_use_is_refused(fresh: TestInstance) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refused = fresh.up("--port", str(taken.getsockname()[1]), check=False)
+    assert refused.returncode == 1
+    assert refused.stderr == f"Error: port {taken.getsockname()[1]} is in use: choose another with --port\n"
+
+
+def test_a_missing_program_is_named_with_its_package(fresh: TestInstance, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for program in ("conmon", "skopeo", "nft"):
+        (tools / program).symlink_to("/bin/true")
+    script = (
+        "import podstead.cli.requirements as r; r._SYSTEM_DIRECTORIES = ''\n"
+        "from podstead.cli import main; import sys; sys.argv[1:] = ['up']; main()"
+    )
+    done = fresh.run(str(BIN / "python"), "-c", f"import os; os.environ['PATH'] = {str(tools)!r}\n{script}")
+    assert done.returncode == 1
+    assert done.stderr == "Error: runc not found: apt-get install runc (or your system's equivalent)\n"
+
+
+def test_root_is_asked_for(fresh: TestInstance) -> None:
+    done = subprocess.run(
+        [
+            str(BIN / "python"),
+            "-c",
+            "import os; os.setuid(65534); os.environ['HOME']='/'\nfrom podstead.cli import main; import sys; sys.argv[1:] = ['up']; main()",
+        ],
+        text=True,
+        capture_output=True,
+        timeout=30,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: podstead must run as root")
+
+
+@pytest.mark.parametrize("name", ["../x", "Upper", "", "a" * 33])
+def test_a_bad_name_is_refused(fresh: TestInstance, name: str) -> None:
+    done = fresh.run("podstead", "up", "--name", name)
+    assert done.returncode == 1
+    assert "is no name for an instance" in done.stderr
+
+
+def test_two_instances_run_side_by_side(instance: TestInstance, fresh: TestInstance) -> None:
+    fresh.up()
+    fresh.import_image()
+    for one in (instance, fresh):
+        one.create(pod("twin"))
+        one.wait("twin")
+    addresses = [one.get("pod", "twin")["status"]["podIP"] for one in (instance, fresh)]
+    assert addresses[0].rpartition(".")[0] != addresses[1].rpartition(".")[0]
+    fresh.down()
+    assert fresh.leftovers() == []
+    assert instance.get("pod", "twin")["status"]["phase"] == "Running"
+    instance.kubectl("delete", "pod", "twin", check=True)
+
+
+def test_down_ends_pods_after_the_server_was_killed(fresh: TestInstance) -> None:
+    fresh.up()
+    fresh.import_image()
+    fresh.create(
+        pod(
+            "left",
+            {"volumeMounts": [{"name": "m", "mountPath": "/m"}]},
+            volumes=[{"name": "m", "emptyDir": {"medium": "Memory"}}],
+        )
+    )
+    fresh.wait("left")
+    os.kill(fresh.server()["pid"], 9)
+    assert "ended 1 pod" in fresh.down().stdout
+    assert fresh.leftovers() == []
