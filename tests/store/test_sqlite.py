@@ -247,7 +247,7 @@ async def test_age_compacts_removals_and_the_revision_never_goes_back(tmp_path: 
     revision = await store.delete("/a", await store.create("/a", b"1"))
     async with asyncio.timeout(10):
         while store.compacted < revision:
-            await asyncio.sleep(0.01)
+            await store.get("/a")
     await store.close()
     again = SQLiteStore(path)
     await again.open()
@@ -303,7 +303,7 @@ asyncio.run(main())
 async def test_sigkill_loses_no_answered_write(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "state.db"
     lines = random.Random(seed).randrange(20, 600)
-    child = subprocess.Popen([sys.executable, "-c", _CHILD, str(path)], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen([sys.executable, "-c", _CHILD, str(path)], stdout=subprocess.PIPE, text=True)  # noqa: ASYNC220
     assert child.stdout is not None
     answered: dict[str, tuple[int, int]] = {}
 
