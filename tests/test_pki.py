@@ -131,7 +131,7 @@ def test_a_lost_authority_takes_its_certificates_along(directory: Path) -> None:
 
 def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(PkiError, match="file.*Not a directory"):
+    with pytest.raises(PkiError, match=r"file.*Not a directory"):
         Pki(tmp_path / "file" / "pki").ensure()
 
 

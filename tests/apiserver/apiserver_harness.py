@@ -39,6 +39,13 @@ def an_admin() -> UserInfo:
     return UserInfo("admin", (SYSTEM_MASTERS,))
 
 
+async def eventually(condition: Callable[[], object]) -> None:
+    """Let the loop run until `condition` holds, for at most ten seconds."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
+
+
 @dataclass
 class FakeNode:
     """A node's server that is one handler function, reached over a socketpair."""

@@ -85,3 +85,8 @@ async def test_only_http_1_is_offered(instance: Instance) -> None:
     assert tls.selected_alpn_protocol() == "http/1.1"
     assert tls.version() in ("TLSv1.2", "TLSv1.3")
     writer.close()
+
+
+async def test_acting_as_someone_else_is_refused_by_name(instance: Instance) -> None:
+    output = await instance.kubectl("get", "--raw", "/api/v1/pods", "--as", "jane", check=False)
+    assert "the header Impersonate-User is not implemented by podstead yet" in output

@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import pytest
-from apiserver_harness import Instance
+from apiserver_harness import Instance, eventually
 
 LOG = "/api/v1/namespaces/default/pods/box/log"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -84,10 +84,8 @@ async def test_a_client_that_goes_frees_the_node(instance: Instance, node: Node)
     async with instance.http.get(f"{LOG}?container=c1&follow=true") as response:
         assert response.status == 200
         response.close()
-    async with asyncio.timeout(5):
-        await node.gone.wait()
-        while instance.server._proxied:
-            await asyncio.sleep(0)
+    await eventually(node.gone.is_set)
+    await eventually(lambda: not instance.server._proxied)
 
 
 async def test_a_log_that_breaks_off_is_not_taken_for_a_whole_one(instance: Instance, node: Node) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from urllib.parse import parse_qs
 
 import pytest
-from apiserver_harness import POD, Instance, an_admin
+from apiserver_harness import POD, Instance, an_admin, eventually
 
 from podstead import pki
 
@@ -153,9 +153,7 @@ async def released(instance: Instance) -> None:
     """Wait until the server holds no connection and no stream."""
     http = instance.server._http
     assert http is not None
-    async with asyncio.timeout(5):
-        while http.connections or instance.server._proxied:
-            await asyncio.sleep(0)
+    await eventually(lambda: not http.connections and not instance.server._proxied)
 
 
 async def test_a_server_that_stops_ends_streams(instance: Instance, node: Node) -> None:

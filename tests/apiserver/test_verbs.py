@@ -152,6 +152,8 @@ async def test_ignore_says_nothing(instance: Instance) -> None:
         ("GET", f"{CONFIGMAPS}?watch=1&timeoutSeconds=x", 400, "strconv.ParseInt"),
         ("GET", f"{CONFIGMAPS}?timeout=soon", 400, 'invalid duration "soon"'),
         ("GET", "/api/v1/namespaces/default/pods/%FF", 400, "UTF-8"),
+        ("GET", "/api/v1/namespaces/default/pods/a%2Fb", 400, "Name parameter invalid: \"a/b\": may not contain '/'"),
+        ("GET", "/api/v1/namespaces/a%2Fb/pods", 400, 'Namespace parameter invalid: "a/b"'),
         ("GET", "/api/v1/namespaces/default/nodes", 404, "could not find the requested resource"),
         ("GET", "/api/v1/namespaces/default/pods/x/portforward", 404, "could not find the requested resource"),
         ("POST", "/api/v1/configmaps", 405, "does not allow this method"),

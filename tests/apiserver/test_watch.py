@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from apiserver_harness import KUBECTL, Instance
+from apiserver_harness import KUBECTL, Instance, eventually
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -142,9 +142,7 @@ async def test_a_client_that_goes_frees_its_watch(instance: Instance) -> None:
     async with watching(instance, f"{CONFIGMAPS}?watch=1") as stream:
         assert len(watches) == 1
         stream.response.close()
-        async with asyncio.timeout(5):
-            while watches or instance.server._dispatcher.watches:
-                await asyncio.sleep(0)
+        await eventually(lambda: not watches and not instance.server._dispatcher.watches)
 
 
 async def test_a_server_that_stops_ends_watches_in_good_order(instance: Instance) -> None:
@@ -163,8 +161,7 @@ async def test_kubectl_get_w_prints_each_change(instance: Instance) -> None:
         assert process.stdout is not None
         try:
             watches = instance.registry.resources["configmaps"].core.cache.watches
-            while not watches:
-                await asyncio.sleep(0)
+            await eventually(lambda: watches)
             await make(instance, "a", data={"x": "y"})
             assert (await process.stdout.readline()).split() == [b"NAME", b"DATA", b"AGE"]
             assert (await process.stdout.readline()).split()[:2] == [b"a", b"1"]

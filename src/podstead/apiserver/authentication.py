@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from podstead.objects.errors import StatusError
 from podstead.objects.user import SYSTEM_AUTHENTICATED, SYSTEM_UNAUTHENTICATED, UserInfo
 
 ANONYMOUS = UserInfo("system:anonymous", (SYSTEM_UNAUTHENTICATED,))
+
+
+def refuse_impersonation(headers: Mapping[str, str]) -> None:
+    """Raise StatusError 403 where a request asks to act as someone else: to do it as oneself would be worse."""
+    asked = next((name for name in headers if name.lower().startswith("impersonate-")), None)
+    if asked is not None:
+        raise StatusError(403, "Forbidden", f"the header {asked} is not implemented by podstead yet", {})
 
 
 def from_certificate(certificate: dict[str, Any] | None) -> UserInfo | None:

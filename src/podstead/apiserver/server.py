@@ -154,6 +154,7 @@ class ApiServer:
             # A WebSocket starts with GET, but it does what a POST does.
             asked = dataclasses.replace(info, verb="create")
         authorization.check(self._authorizer, call.user, asked)
+        authentication.refuse_impersonation(call.request.headers)
         if self._dispatcher.is_streaming(call):
             return await self._stream(call)
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from podstead.apiserver.request import RequestInfo, method_not_allowed
 from podstead.objects import kinds
-from podstead.objects.errors import method_not_supported, path_not_found
+from podstead.objects.errors import bad_request, method_not_supported, path_not_found
 from podstead.objects.kinds import ResourceInfo, SubresourceInfo
 from podstead.registry.registry import Registry
 from podstead.registry.resource import ResourceRegistry
@@ -28,7 +28,10 @@ class Target:
 
 
 def find(registry: Registry, request: RequestInfo) -> Target:
-    """Return what `request` is about. Raises StatusError 404 for no such resource, 405 for a verb it has not."""
+    """Return what `request` is about.
+
+    Raises StatusError 404 for no such resource, 405 for a verb that it does not have, 400 for an impossible name.
+    """
     info = kinds.by_path(request.group, request.version, request.resource)
     if info is None:
         raise path_not_found()
@@ -36,6 +39,8 @@ def find(registry: Registry, request: RequestInfo) -> Target:
     namespace = "" if own else request.namespace
     if namespace and not info.namespaced:
         raise path_not_found()
+    _check_segment("Name", request.name)
+    _check_segment("Namespace", namespace)
     subresource = None
     if request.subresource:
         subresource = info.subresource(request.subresource)
@@ -49,3 +54,12 @@ def find(registry: Registry, request: RequestInfo) -> Target:
     if request.verb not in (subresource.verbs if subresource else info.verbs):
         raise method_not_supported(info.plural, request.verb, info.group)
     return Target(info, registry.resources[info.resource], namespace, request.name, subresource)
+
+
+def _check_segment(what: str, value: str) -> None:
+    """400 for a name that would not be one segment of a path, nor of a key."""
+    if value in (".", ".."):
+        raise bad_request(f"{what} parameter invalid: \"{value}\": may not be '{value}'")
+    for unfit in ("/", "%"):
+        if unfit in value:
+            raise bad_request(f"{what} parameter invalid: \"{value}\": may not contain '{unfit}'")

@@ -14,7 +14,7 @@ from podstead.apiserver.render import Renderer
 from podstead.apiserver.target import Target
 from podstead.objects import schema
 from podstead.objects.exchange import PatchType
-from podstead.registry.options import PatchRequest, WriteOptions
+from podstead.registry.options import DeleteOptions, PatchRequest, WriteOptions
 
 
 def _renderer(call: Call, target: Target, *, many: bool = False) -> Renderer:
@@ -76,10 +76,17 @@ async def patch(call: Call, target: Target) -> Answer:
     return Answer(renderer.one(entry))
 
 
+async def _delete_options(call: Call) -> DeleteOptions:
+    """Return the options that the body gives, or the query where there is none; raises StatusError 400, 413, 415."""
+    data = await body.read(call.request)
+    if data:
+        require_content_type(call.request.headers.get("Content-Type", ""))
+    return query.delete_options(call.info.query, data)
+
+
 async def delete(call: Call, target: Target) -> Answer:
     renderer = _renderer(call, target)
-    _, data = await _body(call)
-    options = query.delete_options(call.info.query, data)
+    options = await _delete_options(call)
     entry = await target.registry.delete(call.context, target.namespace, target.name, options)
     return Answer(renderer.one(entry))
 
@@ -87,7 +94,6 @@ async def delete(call: Call, target: Target) -> Answer:
 async def delete_collection(call: Call, target: Target) -> Answer:
     renderer = _renderer(call, target, many=True)
     which = query.list_options(call.info.query, watch=False)
-    _, data = await _body(call)
-    options = query.delete_options(call.info.query, data)
+    options = await _delete_options(call)
     listing = await target.registry.delete_collection(call.context, target.namespace, options, which)
     return Answer(renderer.many(listing.items, list_meta(listing)))
