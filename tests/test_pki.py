@@ -135,6 +135,12 @@ def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
         Pki(tmp_path / "file" / "pki").ensure()
 
 
+@pytest.mark.parametrize(("user", "groups"), [("", []), ("u" * 65, []), ("u", ["g" * 65])])
+def test_a_name_that_no_certificate_can_hold_is_one_line(directory: Path, user: str, groups: list[str]) -> None:
+    with pytest.raises(PkiError, match="must have 1 to 64 characters"):
+        Pki(directory).client(user, groups)
+
+
 def test_the_kubeconfig_holds_all_it_needs(directory: Path, tmp_path: Path) -> None:
     config = pki.admin_kubeconfig(Pki(directory), "https://127.0.0.1:6443", "podstead-x")
     assert config["current-context"] == "podstead-x"

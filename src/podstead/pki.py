@@ -48,6 +48,7 @@ CA_LIFETIME = timedelta(days=3650)
 LEAF_LIFETIME = timedelta(days=365)
 RENEW_BEFORE = timedelta(days=30)
 """A certificate that expires sooner than this is replaced."""
+_SUBJECT_LIMIT = 64  # of CN and O each (RFC 5280, appendix A)
 _BACKDATED = timedelta(minutes=5)  # a client whose clock is a little slow must not refuse a new certificate
 
 
@@ -112,6 +113,9 @@ class Pki:
 
         `ensure` must have run once on this directory. Raises PkiError.
         """
+        for part in (user, *groups):
+            if not 1 <= len(part) <= _SUBJECT_LIMIT:
+                raise PkiError(f"{part!r} cannot be in a certificate: it must have 1 to {_SUBJECT_LIMIT} characters")
         path = self.directory / "clients" / f"{quote(user, safe='')}.pem"
         with _one_line_errors(self.directory):
             self._open()
