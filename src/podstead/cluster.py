@@ -119,7 +119,12 @@ class Cluster:
         node_server = NodeServer(agent, rooms.runtime)
         await node_server.start()
         stack.push_async_callback(node_server.close)
-        api = ApiServer(registry, LocalDialer({name: node_server}), TlsFiles(pki.server_pem, pki.ca_certificate))
+        api = ApiServer(
+            registry,
+            LocalDialer({name: node_server}),
+            TlsFiles(pki.server_pem, pki.ca_certificate),
+            ready={"node": agent.ready.is_set},
+        )
         await self._listen(api)
         self.port = api.port
         stack.push_async_callback(api.close)

@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import ipaddress
 import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -456,3 +457,14 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
     except ValueError as error:
         raise PkiError(f"{name!r} is neither an address nor a host name") from error
+
+
+def main(directory: str, *extra_names: str) -> None:
+    """Make all credentials that a first start needs: `python -m podstead.pki DIRECTORY NAME...`."""
+    pki = Pki(Path(directory))
+    pki.ensure(extra_names)
+    pki.client(ADMIN_USER, ADMIN_GROUPS)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

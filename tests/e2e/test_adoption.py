@@ -16,10 +16,11 @@ def kill_server(instance: TestInstance) -> None:
     """End the server as a crash does, and wait until it is gone."""
     server = instance.server()
     os.kill(server["pid"], signal.SIGKILL)
-    instance.until(lambda: not Path(f"/proc/{server['pid']}").exists() or _is_zombie(server["pid"]))
+    instance.until(lambda: has_ended(server["pid"]))
 
 
-def _is_zombie(pid: int) -> bool:
+def has_ended(pid: int) -> bool:
+    """Tell whether a process is gone, or only waits to be reaped by whoever inherited it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -36,7 +37,7 @@ def identity(instance: TestInstance, name: str) -> tuple[Any, ...]:
 
 def host_pid(container: dict[str, Any]) -> str:
     identity = container["containerID"].rpartition("/")[2]
-    procs = [file for file in Path("/sys/fs/cgroup").glob(f"**/{identity}/cgroup.procs")]
+    procs = list(Path("/sys/fs/cgroup").glob(f"**/{identity}/cgroup.procs"))
     return procs[0].read_text().split()[0]
 
 
@@ -79,7 +80,7 @@ def test_what_ended_or_was_deleted_meanwhile_is_settled(own_instance: TestInstan
     kill_server(instance)
     Path(f"/proc/{ends}/root/go").touch()
     os.kill(int(killed), signal.SIGKILL)
-    instance.until(lambda: not Path(f"/proc/{ends}").exists() and not Path(f"/proc/{killed}").exists())
+    instance.until(lambda: has_ended(int(ends)) and has_ended(int(killed)))
     instance.up()
     instance.wait("ends", "jsonpath={.status.phase}=Failed")
     assert instance.get("pod", "ends")["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 5
@@ -103,7 +104,7 @@ def test_a_container_that_lost_its_monitor_is_restarted(own_instance: TestInstan
     instance.up()
     instance.wait("orphan", "jsonpath={.status.containerStatuses[0].restartCount}=1")
     instance.wait("orphan")
-    assert not Path(f"/proc/{main}").exists()
+    assert has_ended(main)
 
 
 def test_pods_come_back_after_down_and_up(own_instance: TestInstance) -> None:
@@ -141,4 +142,4 @@ def test_a_crash_in_the_middle_of_a_start_is_healed(own_instance: TestInstance, 
         assert len(list(Path(f"/run/podstead/{instance.name}/c").glob(identity))) == 1
     assert len(list(Path(f"/run/podstead/{instance.name}/c").iterdir())) == 2
     instance.kubectl("delete", "pod", "half", check=True)
-    assert list(Path(f"/run/podstead/{instance.name}/c").iterdir()) == []
+    instance.until(lambda: not list(Path(f"/run/podstead/{instance.name}/c").iterdir()))

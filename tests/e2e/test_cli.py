@@ -83,9 +83,10 @@ def test_a_second_server_on_the_same_data_is_refused(fresh: TestInstance) -> Non
 
 def test_a_port_in_use_is_refused(fresh: TestInstance) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        refused = fresh.up("--port", str(taken.getsockname()[1]), check=False)
+        port = taken.getsockname()[1]
+        refused = fresh.up("--port", str(port), check=False)
     assert refused.returncode == 1
-    assert refused.stderr == f"Error: port {taken.getsockname()[1]} is in use: choose another with --port\n"
+    assert refused.stderr == f"Error: port {port} is in use: choose another with --port\n"
 
 
 def test_a_missing_program_is_named_with_its_package(fresh: TestInstance, tmp_path: Path) -> None:
@@ -102,17 +103,13 @@ def test_a_missing_program_is_named_with_its_package(fresh: TestInstance, tmp_pa
     assert done.stderr == "Error: runc not found: apt-get install runc (or your system's equivalent)\n"
 
 
-def test_root_is_asked_for(fresh: TestInstance) -> None:
-    done = subprocess.run(
-        [
-            str(BIN / "python"),
-            "-c",
-            "import os; os.setuid(65534); os.environ['HOME']='/'\nfrom podstead.cli import main; import sys; sys.argv[1:] = ['up']; main()",
-        ],
-        text=True,
-        capture_output=True,
-        timeout=30,
+def test_root_is_asked_for() -> None:
+    # All is imported first: nobody may not read an interpreter in root's home.
+    script = (
+        "import os, sys, click._termui_impl, podstead.cli.main, podstead.cli.requirements\n"
+        "os.setuid(65534); sys.argv[1:] = ['up']; podstead.cli.main()"
     )
+    done = subprocess.run([str(BIN / "python"), "-c", script], text=True, capture_output=True, timeout=30)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: podstead must run as root")
 

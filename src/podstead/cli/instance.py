@@ -161,12 +161,13 @@ def port_is_free(port: int) -> bool:
 
 
 def start_time(pid: int) -> int | None:
-    """Return when `pid` started (clock ticks after boot, proc(5)), None if there is no such process."""
+    """Return when `pid` started (clock ticks after boot, proc(5)), None if it has ended (a zombie has)."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    return int(stat.rpartition(")")[2].split()[19])
+    state, *fields = stat.rpartition(")")[2].split()
+    return None if state in "ZX" else int(fields[18])
 
 
 def running(instance_paths: Paths) -> RunningServer | None:

@@ -14,6 +14,8 @@ from podstead.objects.pod import Container
 
 _SHOW_FAILURE = 2.0
 """Seconds for which ErrImagePull is shown before ImagePullBackOff."""
+_INSPECT_RETRY = 10.0
+"""Seconds until an image store that could not be read is read again."""
 
 Record = Callable[[str, str, str, str], None]
 """(container name, event type, reason, message)."""
@@ -38,7 +40,12 @@ class ImagePuller:
 
     async def image(self, container: Container) -> tuple[Image | None, Waiting | None, float | None]:
         """Return the image, or why the container waits, and in how many seconds to ask again (None: when told)."""
-        present = await self._context.images.image_status(container.image)
+        try:
+            present = await self._context.images.image_status(container.image)
+        except RuntimeFailure as error:
+            message = f'Failed to inspect image "{container.image}": {error}'
+            self._record(container.name, WARNING, "InspectFailed", message)
+            return None, Waiting("ImageInspectError", message), _INSPECT_RETRY
         policy = container.image_pull_policy
         if present and (policy != "Always" or container.name in self._pulled):
             return present, None, None

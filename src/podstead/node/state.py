@@ -13,13 +13,13 @@ from podstead.node.backoff import Backoff
 from podstead.node.containers import TERMINATION_FILE
 from podstead.node.context import NodeContext
 from podstead.node.decisions import by_name, finished
-from podstead.node.runtime.base import ContainerState, ContainerStatus, SandboxStatus
+from podstead.node.runtime.base import ContainerState, ContainerStatus, RuntimeFailure, SandboxStatus
 from podstead.node.status import TERMINAL, Facts, Waiting, pod_status
 from podstead.node.termination import termination_message
 from podstead.objects.pod import from_object
 
 
-class PassFailed(Exception):  # noqa: N818
+class PassFailed(Exception):
     """A pass could not go on; told as an event of `reason` and tried again. Retried with a growing delay."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -127,7 +127,10 @@ class PodState:
         return attempts
 
     async def _image_name(self, status: ContainerStatus) -> tuple[str, str]:
-        image = await self.context.images.image_status(status.image_id) if status.image_id else None
+        try:
+            image = await self.context.images.image_status(status.image_id) if status.image_id else None
+        except RuntimeFailure:
+            image = None  # the store cannot be read: told where an image is asked for, not here
         if image is None:
             return status.image, f"sha256:{status.image_id}" if status.image_id else ""
         name = image.tags[0] if image.tags else status.image
