@@ -28,11 +28,11 @@ def make_map(name: str = "m", data: dict[str, str] | None = None, **metadata: An
 
 
 @asynccontextmanager
-async def open_registry(path: Path) -> AsyncIterator[Registry]:
+async def open_registry(path: Path, **options: Any) -> AsyncIterator[Registry]:
     """A started registry over the file at `path`; namespaces and accounts are made if they are missing."""
     store = SQLiteStore(path)
     await store.open()
-    registry = Registry(store)
+    registry = Registry(store, **options)
     try:
         await registry.start()
         client = registry.client(ADMIN)

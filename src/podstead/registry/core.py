@@ -20,7 +20,7 @@ ATTEMPTS = 16
 """How often a write that says nothing of a revision is tried again after losing to another."""
 
 
-class Lost(Exception):  # noqa: N818
+class Lost(Exception):
     """Another write came first; the cache has it already, so that the next attempt sees it."""
 
 

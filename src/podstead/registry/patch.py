@@ -14,8 +14,13 @@ from podstead.registry.entry import Entry
 from podstead.registry.options import PatchRequest, RequestContext, WriteOptions
 from podstead.registry.update import check_names, replace, served
 
-_APPLY: dict[str, Callable[[Object, Any], Any]] = {PatchType.JSON: json_patch, PatchType.MERGE: merge_patch}
-"""Content type to function (object, decoded patch) -> patched. A type that needs the schema gets it by a closure."""
+Apply = Callable[[Core, Object, Any], Any]
+"""(resource, object, decoded patch) -> patched object; the resource is there for patches that follow the schema."""
+
+_APPLY: dict[str, Apply] = {
+    PatchType.JSON: lambda _, obj, operations: json_patch(obj, operations),
+    PatchType.MERGE: lambda _, obj, changes: merge_patch(obj, changes),
+}
 
 
 async def patch(
@@ -43,7 +48,7 @@ async def patch(
 
     def make(old: Entry) -> Object:
         nonlocal first
-        patched = apply(old.copy(), body)
+        patched = apply(core, old.copy(), body)
         if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
             raise errors.bad_request("the patch leaves no object with metadata")
         # Each attempt checks again, but the client is warned once.

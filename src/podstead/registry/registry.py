@@ -13,7 +13,7 @@ from podstead.objects.exchange import EventType
 from podstead.objects.kinds import SERVED, ResourceInfo
 from podstead.objects.user import UserInfo
 from podstead.registry.admission import Chain, default_chain
-from podstead.registry.cache import Cache
+from podstead.registry.cache import WINDOW_EVENTS, Cache
 from podstead.registry.client import RegistryClient
 from podstead.registry.core import Core, Lost, key_prefix
 from podstead.registry.options import ListOptions
@@ -38,9 +38,15 @@ class Registry:
     """
 
     def __init__(
-        self, store: Store, infos: Sequence[ResourceInfo] = SERVED, *, tick_seconds: float = TICK_SECONDS
+        self,
+        store: Store,
+        infos: Sequence[ResourceInfo] = SERVED,
+        *,
+        tick_seconds: float = TICK_SECONDS,
+        window_events: int = WINDOW_EVENTS,
     ) -> None:
         self.store = store
+        self._window_events = window_events
         admission = default_chain(self)
         self._cores = {info.resource: self._core(info, admission) for info in infos}
         self._by_prefix = {core.cache.prefix: core for core in self._cores.values()}
@@ -50,7 +56,8 @@ class Registry:
         self._subscribed = False
 
     def _core(self, info: ResourceInfo, admission: Chain) -> Core:
-        return Core(info, self.store, Cache(info, key_prefix(info)), admission)
+        cache = Cache(info, key_prefix(info), window_events=self._window_events)
+        return Core(info, self.store, cache, admission)
 
     @property
     def resources(self) -> Mapping[str, ResourceRegistry]:
