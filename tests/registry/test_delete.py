@@ -58,6 +58,13 @@ async def test_a_running_pod_ends_gracefully(client: RegistryClient) -> None:
     assert await gone(client, "pods", "p")
 
 
+async def test_a_grace_period_beyond_all_time(client: RegistryClient) -> None:
+    await bound(client)
+    pod = await client.delete("pods", "p", "default", grace_period_seconds=2**62)
+    assert pod["metadata"]["deletionTimestamp"] > "2100"
+    assert remaining(await client.delete("pods", "p", "default", grace_period_seconds=3)) <= 4
+
+
 async def test_a_pod_that_has_ended_goes_at_once(client: RegistryClient) -> None:
     await bound(client)
     await client.patch("pods", "p", "default", {"status": {"phase": "Succeeded"}}, subresource="status")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,11 @@ from podstead.registry.options import ListOptions
 from podstead.registry.registry import Registry
 from podstead.store.sqlite import SQLiteStore
 from support.registry import ADMIN, make_map, make_pod, open_registry
+
+
+def token(revision: int, start: str = "a") -> str:
+    text = f'{{"v": "meta.k8s.io/v1", "rv": {revision}, "start": "{start}"}}'
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 async def names(registry: Registry, resource: str, namespace: str = "default", **options: object) -> list[str]:
@@ -60,7 +66,9 @@ async def test_selectors(registry: Registry, client: RegistryClient) -> None:
         (ListOptions(resource_version="1", resource_version_match="Newest"), 422, "Unsupported value"),
         (ListOptions(resource_version="0", resource_version_match="Exact"), 422, "is forbidden for resourceVersion"),
         (ListOptions(continue_token="rubbish"), 400, "continue key is not valid"),
-        (ListOptions(continue_token="eyJ2IjoibWV0YS5rOHMuaW8vdjEiLCJydiI6MCwic3RhcnQiOiJhIn0"), 400, "not valid"),
+        (ListOptions(continue_token=token(0)), 400, "continue key is not valid"),
+        (ListOptions(continue_token=token(3, "/../x")), 400, "continue key is not valid"),
+        (ListOptions(continue_token=token(10**30)), 400, "continue key is not valid"),
         (ListOptions(continue_token="x", resource_version="5"), 400, "not allowed when using continue"),
     ],
 )

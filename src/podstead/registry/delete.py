@@ -13,6 +13,8 @@ from podstead.registry.entry import Entry, unstored
 from podstead.registry.lists import Listing, list_objects
 from podstead.registry.options import DeleteOptions, ListOptions, RequestContext
 
+MAX_GRACE = 100 * 365 * 86_400
+"""Seconds. A longer grace period is as good as this one, and its end could not be written as a time."""
 _POLICIES = ("Background", "Foreground", "Orphan")
 
 
@@ -122,7 +124,7 @@ def _marked(core: Core, old: Entry, options: DeleteOptions) -> Object | None:
     kept = bool(metadata.get("finalizers")) or core.strategy.lingers(obj)
     if metadata.get("deletionTimestamp"):
         return _shortened(old, requested, kept)
-    grace = core.strategy.grace_period(obj, requested) or 0
+    grace = min(core.strategy.grace_period(obj, requested) or 0, MAX_GRACE)
     if not grace and not kept:
         return None
     marked = old.copy()

@@ -76,7 +76,7 @@ async def list_objects(core: Core, namespace: str, options: ListOptions) -> List
     if options.send_initial_events is not None:
         raise list_invalid("sendInitialEvents", "sendInitialEvents is forbidden for list")
     if options.continue_token:
-        revision, after = _decode_token(options, prefix)
+        revision, after = _decode_token(core, options)
         return await _at(core, prefix, chosen, options, revision, after)
     revision = parse_revision(core, options.resource_version)
     exact = _exact(options)
@@ -176,7 +176,7 @@ def _encode_token(revision: int, after: str) -> str:
     return base64.urlsafe_b64encode(encode(_Token(_TOKEN_VERSION, revision, after))).decode().rstrip("=")
 
 
-def _decode_token(options: ListOptions, prefix: str) -> tuple[int, str]:
+def _decode_token(core: Core, options: ListOptions) -> tuple[int, str]:
     if options.resource_version not in ("", "0"):
         raise errors.bad_request("specifying resource version is not allowed when using continue")
     if options.resource_version_match:
@@ -186,6 +186,7 @@ def _decode_token(options: ListOptions, prefix: str) -> tuple[int, str]:
         token = msgspec.json.decode(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Token)
     except (ValueError, msgspec.DecodeError) as error:
         raise errors.bad_request(f"continue key is not valid: {error}") from error
-    if token.v != _TOKEN_VERSION or token.revision <= 0 or not token.start or token.start.startswith("/"):
+    known = 0 < token.revision <= core.cache.revision
+    if token.v != _TOKEN_VERSION or not known or not token.start or token.start.startswith("/"):
         raise errors.bad_request("continue key is not valid: incorrect encoded start")
     return token.revision, token.start

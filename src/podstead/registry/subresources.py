@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podstead.objects import errors, schema
+from podstead.objects import errors, meta, schema
 from podstead.registry.admission import Operation
 from podstead.registry.core import ATTEMPTS, Core, Lost, Object
 from podstead.registry.delete import remove, success
@@ -48,6 +48,13 @@ async def create_subresource(
 async def _binding(
     core: Core, ctx: RequestContext, namespace: str, name: str, binding: Object, options: WriteOptions
 ) -> None:
+    added = binding["metadata"]
+    causes = [
+        *meta.validate_labels(added.get("labels") or {}, "metadata.labels"),
+        *meta.validate_annotations(added.get("annotations") or {}, "metadata.annotations"),
+    ]
+    if causes:
+        raise errors.invalid("Binding", name, causes)
     for _ in range(ATTEMPTS):
         old = core.current(namespace, name)
         new = old.copy()

@@ -27,15 +27,15 @@ class StoreError(Exception):
     """
 
 
-class KeyExists(StoreError):  # noqa: N818
+class KeyExists(StoreError):
     """create: the key is there already."""
 
 
-class KeyMissing(StoreError):  # noqa: N818
+class KeyMissing(StoreError):
     """update, delete: the key is not there."""
 
 
-class RevisionMismatch(StoreError):  # noqa: N818
+class RevisionMismatch(StoreError):
     """update, delete: the key is at another revision; `current` is that."""
 
     def __init__(self, current: int) -> None:
@@ -43,7 +43,7 @@ class RevisionMismatch(StoreError):  # noqa: N818
         self.current = current
 
 
-class Compacted(StoreError):  # noqa: N818
+class Compacted(StoreError):
     """The revision asked for is older than what is kept; `oldest` is the oldest that can be read."""
 
     def __init__(self, oldest: int) -> None:
