@@ -363,3 +363,29 @@ async def test_events_expire(registry: Registry, client: RegistryClient) -> None
             await events.commit_update(events.current("default", "old"), aged)
     await registry.expire_events()
     assert [entry["metadata"]["name"] for entry in (await client.list("events")).items] == ["new"]
+
+
+async def test_a_revision_that_fell_out_of_the_window_is_410_and_the_next_is_not(tmp_path: Path) -> None:
+    async with open_registry(tmp_path / "state.db", window_events=10) as registry:
+        client = registry.client(ADMIN)
+        maps = registry.resources["configmaps"]
+        versions = []
+        for number in range(30):
+            made = await client.create("configmaps", make_map(f"m{number}"))
+            versions.append(made["metadata"]["resourceVersion"])
+        for number in range(30):
+            async with maps.watch("", ListOptions(resource_version=versions[number])) as watch:
+                if number < 19:
+                    (event,) = await watch.batch()
+                    assert event.type.value == "ERROR" and event.object["reason"] == "Expired"
+                else:
+                    expected = [("ADDED", f"m{later}") for later in range(number + 1, 30)]
+                    assert shown(await take(watch, len(expected))) == expected
+
+
+async def test_a_revision_to_come_is_waited_for(registry: Registry, client: RegistryClient) -> None:
+    options = ListOptions(resource_version=str(registry.revision + 2))
+    async with registry.resources["configmaps"].watch("", options) as watch:
+        for name in "abc":
+            await client.create("configmaps", make_map(name))
+        assert shown(await take(watch, 1)) == [("ADDED", "c")]
