@@ -10,7 +10,7 @@ import pytest
 from podstead.objects.errors import MODIFIED, StatusError
 from podstead.objects.exchange import PatchType
 from podstead.registry.client import RegistryClient
-from podstead.registry.options import PatchRequest, RequestContext
+from podstead.registry.options import PatchRequest, RequestContext, WriteOptions
 from podstead.registry.registry import Registry
 from support.registry import make_map, make_pod
 
@@ -75,7 +75,7 @@ async def test_json_patch_and_what_it_refuses(registry: Registry, client: Regist
     assert error.value.code == 422
     maps = registry.resources["configmaps"]
     with pytest.raises(StatusError) as error:
-        await maps.patch(ctx, "default", "m", PatchRequest("application/strategic-merge-patch+json", b"{}"))
+        await maps.patch(ctx, "default", "m", PatchRequest("application/apply-patch+yaml", b"{}"))
     assert error.value.code == 415 and "application/merge-patch+json" in error.value.message
     with pytest.raises(StatusError) as error:
         await maps.patch(ctx, "default", "m", PatchRequest(PatchType.MERGE, b'{"data": '))
@@ -84,6 +84,73 @@ async def test_json_patch_and_what_it_refuses(registry: Registry, client: Regist
         with pytest.raises(StatusError) as error:
             await maps.patch(ctx, "default", "m", PatchRequest(PatchType.MERGE, body))
         assert error.value.code == 400, body
+
+
+async def test_strategic_patches_merge_lists_by_key(client: RegistryClient) -> None:
+    await client.create("pods", make_pod(finalizers=["example.org/a"]), "default")
+    patch = {
+        "metadata": {"finalizers": ["example.org/b"]},
+        "spec": {"containers": [{"name": "c", "image": "busybox:2"}]},
+    }
+    after = await client.patch("pods", "p", "default", patch, patch_type=PatchType.STRATEGIC)
+    assert sorted(after["metadata"]["finalizers"]) == ["example.org/a", "example.org/b"]
+    assert [container["image"] for container in after["spec"]["containers"]] == ["busybox:2"]
+    status = {"status": {"conditions": [{"type": "X", "status": "True"}, {"type": "Y", "status": "True"}]}}
+    await client.patch("pods", "p", "default", status, patch_type=PatchType.STRATEGIC, subresource="status")
+    status = {"status": {"conditions": [{"type": "X", "$patch": "delete"}, {"type": "Y", "status": "False"}]}}
+    after = await client.patch("pods", "p", "default", status, patch_type=PatchType.STRATEGIC, subresource="status")
+    assert [(one["type"], one["status"]) for one in after["status"]["conditions"]] == [("Y", "False")]
+    node = await client.create("nodes", {"metadata": {"name": "n"}})
+    patch = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"]}, "spec": {"unschedulable": True}}
+    await client.patch("nodes", "n", "", patch, patch_type=PatchType.STRATEGIC)
+    with pytest.raises(StatusError) as error:
+        await client.patch("nodes", "n", "", patch, patch_type=PatchType.STRATEGIC)
+    assert error.value.code == 409
+
+
+@pytest.mark.parametrize(
+    ("type_", "patch", "shown"),
+    [
+        (PatchType.STRATEGIC, {"daat": {}, "data": {"a": "b"}}, "map[daat:map[] data:map[a:b]]"),
+        (PatchType.MERGE, {"daat": {"a": "b"}}, '{\\"apiVersion\\":\\"v1\\"'),
+        (PatchType.JSON, [{"op": "add", "path": "/daat", "value": 1}], '\\"daat\\":1'),
+    ],
+)
+async def test_unknown_fields_in_a_patch(
+    registry: Registry, client: RegistryClient, ctx: RequestContext, type_: PatchType, patch: Any, shown: str
+) -> None:
+    before = await client.create("configmaps", make_map())
+    maps = registry.resources["configmaps"]
+    with pytest.raises(StatusError) as error:
+        strict = WriteOptions(field_validation="Strict", duplicates=("data.a",))
+        await maps.patch(ctx, "default", "m", PatchRequest(type_, patch), "", strict)
+    assert (error.value.code, error.value.reason) == (422, "Invalid")
+    assert error.value.message.startswith(' "" is invalid: patch: Invalid value: "')
+    assert error.value.message.endswith('": strict decoding error: unknown field "daat", duplicate field "data.a"'), (
+        error.value.message
+    )
+    assert shown in error.value.message
+    assert await client.get("configmaps", "m", "default") is before
+    entry = await maps.patch(ctx, "default", "m", PatchRequest(type_, patch), "", WriteOptions())
+    assert ctx.warnings == ['unknown field "daat"']
+    assert "daat" not in entry.object
+
+
+async def test_a_patch_to_another_type_shows_the_patch(client: RegistryClient) -> None:
+    await client.create("configmaps", make_map())
+    with pytest.raises(StatusError) as error:
+        await client.patch("configmaps", "m", "default", {"data": {"a": 1}}, patch_type=PatchType.STRATEGIC)
+    assert error.value.code == 422
+    assert error.value.details == {
+        "causes": [
+            {
+                "field": "patch",
+                "reason": "FieldValueInvalid",
+                "message": 'Invalid value: "map[data:map[a:1]]": json: cannot unmarshal number into Go struct field '
+                "ConfigMap.data of type string",
+            }
+        ]
+    }
 
 
 async def test_status_and_spec_are_written_apart(client: RegistryClient) -> None:

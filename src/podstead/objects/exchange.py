@@ -17,6 +17,7 @@ class PatchType(StrEnum):
 
     JSON = "application/json-patch+json"
     MERGE = "application/merge-patch+json"
+    STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class EventType(StrEnum):

@@ -23,11 +23,12 @@ from podstead.objects.definitions import (
     plain_defaults,
     reachable,
 )
+from podstead.objects.exchange import PatchType
 from podstead.objects.kinds import ResourceInfo, SubresourceInfo
 
 Schema = dict[str, Any]
 
-PATCH_TYPES = ("application/json-patch+json", "application/merge-patch+json")
+PATCH_TYPES = tuple(map(str, PatchType))
 API_RESOURCE_LIST = META + "APIResourceList"
 
 _LEAVES: dict[str, Schema] = {

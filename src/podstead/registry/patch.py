@@ -1,13 +1,16 @@
-"""Patch: apply a JSON or merge patch to the present state, then update."""
+"""Patch: apply a JSON, merge or strategic merge patch to the present state, then update."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from podstead.objects import errors, schema
+import msgspec
+
+from podstead.objects import errors, meta, schema
 from podstead.objects.exchange import PatchType
 from podstead.objects.patch import json_patch, merge_patch
+from podstead.objects.strategic import go_text, strategic_merge_patch
 from podstead.registry.core import Core, Object
 from podstead.registry.create import checked
 from podstead.registry.entry import Entry
@@ -17,9 +20,21 @@ from podstead.registry.update import check_names, replace, served
 Apply = Callable[[Core, Object, Any], Any]
 """(resource, object, decoded patch) -> patched object; the resource is there for patches that follow the schema."""
 
+
+def _strategic(core: Core, obj: Object, changes: Any) -> Any:
+    info = core.info
+    try:
+        definition = schema.definition_of(info.group, info.version, info.kind)
+    except KeyError:
+        # Without a schema nothing says how its lists are merged.
+        raise _unsupported((PatchType.JSON, PatchType.MERGE)) from None
+    return strategic_merge_patch(definition, obj, changes)
+
+
 _APPLY: dict[str, Apply] = {
     PatchType.JSON: lambda _, obj, operations: json_patch(obj, operations),
     PatchType.MERGE: lambda _, obj, changes: merge_patch(obj, changes),
+    PatchType.STRATEGIC: _strategic,
 }
 
 
@@ -34,15 +49,14 @@ async def patch(
 ) -> Entry:
     """Return the object as it is now. Raises StatusError as update does, and 415 for other patch types.
 
+    What is no object of its kind after the patch is a 422, unknown fields under strict validation included.
+
     Retried against the newer state if another write came first, unless the patch itself sets a resourceVersion.
     """
     served(core, subresource, "patch")
     apply = _APPLY.get(request.type)
     if apply is None:
-        accepted = ", ".join(_APPLY)
-        raise errors.unsupported_media_type(
-            "the body of the request was in an unknown format - accepted media types include: " + accepted
-        )
+        raise _unsupported(tuple(_APPLY))
     body, duplicates = _decoded(request.body)
     first = True
 
@@ -55,11 +69,27 @@ async def patch(
         warned = RequestContext(ctx.user) if not first else ctx
         first = False
         write = WriteOptions(field_validation=options.field_validation, duplicates=(*options.duplicates, *duplicates))
-        new = checked(core, warned, patched, write)
+        try:
+            new = checked(core, warned, patched, write)
+        except errors.StatusError as error:
+            raise _unfit(core, request.type, body, patched, error) from error
         check_names(core, new.setdefault("metadata", {}), namespace, name)
         return new
 
     return await replace(core, ctx, namespace, name, subresource, options, make)
+
+
+def _unsupported(accepted: tuple[str, ...]) -> errors.StatusError:
+    return errors.unsupported_media_type(
+        "the body of the request was in an unknown format - accepted media types include: " + ", ".join(accepted)
+    )
+
+
+def _unfit(core: Core, type_: str, body: Any, patched: Object, error: errors.StatusError) -> errors.StatusError:
+    """422: a strategic merge patch is shown as it was sent, other patches by what they led to."""
+    problem = error.message.partition(f" cannot be handled as a {core.info.kind}: ")[2] or error.message
+    shown = go_text(body) if type_ == PatchType.STRATEGIC else msgspec.json.encode(patched).decode()
+    return errors.invalid("", "", [meta.invalid("patch", shown, problem)])
 
 
 def _decoded(body: Any) -> tuple[Any, list[str]]:
