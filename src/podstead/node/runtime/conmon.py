@@ -101,6 +101,7 @@ async def create(
                 launch.argv(conmon_path),
                 stderr=errors,
                 env=env,
+                cwd=launch.bundle,  # conmon leaves a file `oom` where it stands when a container runs out of memory
                 pass_fds=(sync_write, start_read),
                 new_session=True,
             )
