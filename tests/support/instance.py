@@ -119,7 +119,9 @@ class TestInstance:
         found += [f"link {line}" for line in links.splitlines() if re.search(rf"\bpst{short}", line)]
         tables = subprocess.run(["nft", "list", "tables"], text=True, capture_output=True, timeout=10).stdout
         found += [f"nft {line}" for line in tables.splitlines() if f"podstead-{self.name}" in line]
-        found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"**/podstead-{self.name}")]
+        # os.walk, unlike glob, does not mind what others remove meanwhile.
+        cgroups = (Path(path) for path, _, _ in os.walk("/sys/fs/cgroup"))
+        found += [f"cgroup {path}" for path in cgroups if path.name == f"podstead-{self.name}"]
         run = Path("/run/podstead") / self.name
         found += [f"folder {run}"] if run.exists() else []
         return found
