@@ -72,6 +72,59 @@ async def test_a_collection_is_deleted(instance: Instance) -> None:
     assert len((await instance.get(CONFIGMAPS))["items"]) == 1
 
 
+async def test_what_of_a_collection_is_deleted(instance: Instance) -> None:
+    """Fields, pages and preconditions select too; a dry run and a failed precondition take nothing."""
+    for name in "abcd":
+        await instance.ask("POST", CONFIGMAPS, json=configmap(name))
+
+    async def delete(query: str = "", **options: Any) -> Any:
+        return await instance.ask("DELETE", CONFIGMAPS + query, **({"json": options} if options else {}))
+
+    async def left() -> str:
+        return "".join(item["metadata"]["name"] for item in (await instance.get(CONFIGMAPS))["items"])
+
+    answer = await delete("?labelSelector=nosuch")
+    assert (answer.status, answer.json["kind"], answer.json["items"]) == (200, "ConfigMapList", [])
+    assert (await delete("?dryRun=All")).status == 200
+    assert (await delete(preconditions={"uid": "another"})).json["reason"] == "Conflict"
+    assert (await delete("?labelSelector=a%3D%3D%3Db")).status == 400
+    assert (await delete("?fieldSelector=data.a%3Db")).status == 400
+    assert await left() == "abcd"
+    answer = await delete("?fieldSelector=metadata.name!%3Db&limit=2")
+    assert [item["metadata"]["name"] for item in answer.json["items"]] == ["a", "c"]
+    assert answer.json["metadata"]["continue"]
+    assert await left() == "bd"
+    assert (await delete("?gracePeriodSeconds=0&propagationPolicy=Background")).status == 200
+    assert await left() == ""
+
+
+async def test_the_pages_of_a_list_are_of_one_moment(instance: Instance) -> None:
+    for name in "ab":
+        await instance.ask("POST", CONFIGMAPS, json=configmap(name))
+    first = await instance.get(f"{CONFIGMAPS}?limit=1")
+    await instance.ask("DELETE", f"{CONFIGMAPS}/b")
+    rest = await instance.get(f"{CONFIGMAPS}?limit=1&continue={first['metadata']['continue']}")
+    assert [item["metadata"]["name"] for item in rest["items"]] == ["b"]
+    assert rest["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
+
+async def test_a_write_may_say_what_it_has_seen(instance: Instance) -> None:
+    created = (await instance.ask("POST", CONFIGMAPS, json=configmap())).json
+    version, uid = created["metadata"]["resourceVersion"], created["metadata"]["uid"]
+    headers = {"Content-Type": "application/strategic-merge-patch+json"}
+
+    async def patch(**metadata: str) -> Any:
+        body = json.dumps({"metadata": metadata, "data": {"n": version}})
+        return await instance.ask("PATCH", f"{CONFIGMAPS}/cm", data=body, headers=headers)
+
+    assert (await patch(uid="another")).json["reason"] == "Conflict"
+    assert (await patch(resourceVersion=version, uid=uid)).status == 200
+    assert (await patch(resourceVersion=version)).json["reason"] == "Conflict"
+    stale = await instance.ask("DELETE", f"{CONFIGMAPS}/cm", json={"preconditions": {"resourceVersion": version}})
+    assert (stale.status, stale.json["reason"]) == (409, "Conflict")
+    assert (await instance.ask("DELETE", f"{CONFIGMAPS}/cm", json={"preconditions": {"uid": uid}})).status == 200
+
+
 async def test_a_status_is_a_subresource(instance: Instance) -> None:
     await instance.create_pod()
     path = "/api/v1/namespaces/default/pods/box/status"
@@ -183,8 +236,8 @@ async def test_a_bad_request_is_a_status(instance: Instance, method: str, path: 
         ("", b'{"kind": "Pod", "apiVersion": "v1"}', {}, 400, "cannot be handled as a ConfigMap"),
         ("", b'{"metadata": {"name": "x", "namespace": "other"}}', {}, 400, "does not match the namespace"),
         ("", b'{"metadata": {"name": "UPPER"}}', {}, 422, 'ConfigMap "UPPER" is invalid: metadata.name'),
-        ("", b"a: b", {"Content-Type": "application/yaml"}, 415, "accepted media types include: application/json"),
-        ("", b"k8s\0", {"Content-Type": "application/vnd.kubernetes.protobuf"}, 415, "accepted media types"),
+        ("", b"a: b", {"Content-Type": "text/yaml"}, 415, "accepted media types include: application/json"),
+        ("", b"k8s\0", {"Content-Type": "application/vnd.kubernetes.protobuf"}, 422, "metadata.name"),
         ("", b"\x1f\x8b", {"Content-Encoding": "gzip"}, 415, "compressed"),
         ("?dryRun=Some", b"{}", {}, 422, "dryRun"),
         (f"?fieldManager={'x' * 129}", b"{}", {}, 422, "may not be more than 128 bytes"),
