@@ -31,7 +31,7 @@ _LINK = "image"
 """The name in a scratch directory of what skopeo reads."""
 
 
-class ImportFailed(Exception):  # noqa: N818
+class ImportFailed(Exception):
     """An image cannot be loaded or imported; the message is one line for the user."""
 
 

@@ -7,7 +7,7 @@ import json
 import platform
 import shlex
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ _ARCHITECTURES = {
 _TYPE = "application/vnd.oci.image"
 
 
-class NotATar(ValueError):  # noqa: N818
+class NotATar(ValueError):
     """A stream is not a tar archive with something in it."""
 
 
@@ -49,12 +49,20 @@ def write(directory: Path, stream: IO[bytes], config: ImageConfig, *, created: f
         "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
         "history": [{"created": created_at, "comment": "imported by podstead"}],
     }
-    layer = {"mediaType": f"{_TYPE}.layer.v1.tar", "digest": layer_digest, "size": layer_size}
+    write_index(
+        directory, description, [{"mediaType": f"{_TYPE}.layer.v1.tar", "digest": layer_digest, "size": layer_size}]
+    )
+
+
+def write_index(directory: Path, config: dict[str, Any], layers: Sequence[dict[str, Any]]) -> None:
+    """Write what makes a layout of an image's configuration and the descriptors of its layers; raises OSError."""
+    blobs = directory / "blobs" / "sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
     manifest = {
         "schemaVersion": 2,
         "mediaType": f"{_TYPE}.manifest.v1+json",
-        "config": _write_blob(blobs, "config.v1", description),
-        "layers": [layer],
+        "config": _write_blob(blobs, "config.v1", config),
+        "layers": list(layers),
     }
     index = {"schemaVersion": 2, "manifests": [_write_blob(blobs, "manifest.v1", manifest)]}
     (directory / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')

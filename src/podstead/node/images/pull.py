@@ -3,44 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from podstead.node.images.references import InvalidReference, Reference, image_id, is_loopback, parse
-from podstead.node.images.registries import candidates, local_candidates
+from podstead.node.images.credentials import auth_file, matching
+from podstead.node.images.failures import explain, together
+from podstead.node.images.references import InvalidReference, Reference, image_id, parse
+from podstead.node.images.registries import candidates, has_auth_file, local_candidates, transport_options
 from podstead.node.images.rootfs import mount_rootfs, unmount_rootfs
-from podstead.node.images.skopeo import STALL_SECONDS, Skopeo, SkopeoFailed, SkopeoMissing, SkopeoStalled
+from podstead.node.images.skopeo import STALL_SECONDS, Skopeo, SkopeoFailed
 from podstead.node.images.store import ImageDamaged, ImageStore, named_first
-from podstead.node.runtime.base import Image, PullFailed
+from podstead.node.images.usage import images_in_use
+from podstead.node.runtime.base import Image, Progress, PullFailed, RegistryAuth
 from podstead.paths import Paths
 
 _TRANSFERS_AT_ONCE = 4
 
-# What a registry's or the network's error means to the user, in the order to look; the reasons are the kubelet's.
-_MEANINGS = (
-    (r"source image rejected|signature", "SignatureValidationFailed", "the signature policy rejects it"),
-    (r"toomanyrequests|too many requests", "RegistryUnavailable", "the registry limits requests"),
-    (
-        r"i/o timeout|client\.timeout|deadline exceeded|tls handshake timeout",
-        "RegistryUnavailable",
-        "the registry does not answer",
-    ),
-    (r"\b50[0-4]\b|service unavailable|bad gateway", "RegistryUnavailable", "the registry has a problem"),
-    (r"connection refused", "ErrImagePull", "the registry refuses connections"),
-    (r"no such host", "ErrImagePull", "the registry's name cannot be resolved"),
-    (r"x509|certificate|tls:|http response to https", "ErrImagePull", "the registry cannot be trusted (TLS)"),
-    (r"unauthorized|authentication required|denied|forbidden|invalid username", "ErrImagePull", "access denied"),
-    (r"manifest unknown|name unknown|not known to registry|not found|status 404", "ErrImagePull", "not found"),
-    (r"no image found|no matching manifest", "ErrImagePull", "not there for this machine's architecture"),
-    (r"no space left", "ErrImagePull", "the disk is full"),
-)
-_SOURCE = re.compile(r"^initializing source docker://\S+: ")
+_Try = tuple[Reference, RegistryAuth | None]
+_Key = tuple[str, tuple[RegistryAuth | None, ...]]
 
 
 @dataclass(slots=True)
 class _Transfer:
     task: asyncio.Task[Image]
+    listeners: list[Progress] = field(default_factory=list)
     waiters: int = 0
 
 
@@ -50,13 +37,19 @@ class Images:
     `close` ends the transfers under way; a caller that still waits for one gets PullFailed.
     """
 
-    def __init__(self, paths: Paths, *, stall: float = STALL_SECONDS) -> None:
+    def __init__(self, paths: Paths, *, stall: float = STALL_SECONDS, certificates: Path | None = None) -> None:
+        """`stall`: after how many seconds in which nothing moved a transfer is given up. `certificates`: a directory
+        with what registries are trusted by, instead of the system's certs.d directories (containers-certs.d(5))."""
+        self._paths = paths
+        self._certificates = certificates
         self.store = ImageStore(paths.image_graph)
         self._skopeo = Skopeo(paths, stall=stall)
-        self._transfers: dict[str, _Transfer] = {}
+        self._transfers: dict[_Key, _Transfer] = {}
         self._tasks: set[asyncio.Task[Image]] = set()
         self._slots = asyncio.Semaphore(_TRANSFERS_AT_ONCE)
         self._closed = False
+        self.pulled = asyncio.Event()
+        """Set whenever a transfer has ended, well or not; for one waiter, who clears it."""
 
     async def image_status(self, reference: str) -> Image | None:
         """Return the image that `reference` (a normalized or short name, a digest, or an id) names here, or None.
@@ -79,22 +72,29 @@ class Images:
         """Return all images that are complete; raises RuntimeFailure (ImageInspectError)."""
         return self.store.images()
 
-    async def pull_image(self, reference: str) -> Image:
-        """Pull; one transfer serves all who ask. Raises PullFailed. A cancelled caller stops only its own wait,
-        unless it was the last: then the transfer has ended before this returns.
+    async def pull_image(
+        self, reference: str, auths: Sequence[RegistryAuth] = (), progress: Progress | None = None
+    ) -> Image:
+        """Pull; one transfer serves all who ask with the same credentials. Raises PullFailed. A cancelled caller stops
+        only its own wait, unless it was the last: then the transfer has ended before this returns. See ImageService.
         """
         names = candidates(_parsed(reference), reference)
-        key = " ".join(map(str, names))
+        tries = [(name, auth) for name in names for auth in _tries(name, auths)]
+        key = (" ".join(map(str, names)), tuple(auth for _, auth in tries))
         transfer = self._transfers.get(key)
         if transfer is None:
             if self._closed:
                 raise PullFailed(f"{names[0]}: the node is shutting down", "ErrImagePull")
-            transfer = self._transfers[key] = _Transfer(self._begin(key, names))
+            transfer = self._transfers[key] = self._begin(key, tries)
         transfer.waiters += 1
+        if progress is not None:
+            transfer.listeners.append(progress)
         try:
             await asyncio.wait({transfer.task})
         except asyncio.CancelledError:
             transfer.waiters -= 1
+            if progress is not None:
+                transfer.listeners.remove(progress)
             if transfer.waiters == 0:
                 self._forget(key, transfer)
                 transfer.task.cancel()
@@ -106,7 +106,7 @@ class Images:
 
     async def mount_rootfs(self, image: Image, container_dir: Path, target: Path) -> None:
         """See rootfs.mount_rootfs: with it this is the runtime's `RootFilesystems` too."""
-        await mount_rootfs(image, container_dir, target)
+        await mount_rootfs(image, container_dir, target, self._paths.image_graph)
 
     async def unmount_rootfs(self, target: Path, container_dir: Path) -> None:
         """See rootfs.unmount_rootfs."""
@@ -121,12 +121,19 @@ class Images:
         if tasks:
             await asyncio.wait(tasks)
 
-    def _begin(self, key: str, names: list[Reference]) -> asyncio.Task[Image]:
-        task = asyncio.create_task(self._pull(names), name=f"pull {key}")
+    def _begin(self, key: _Key, tries: list[_Try]) -> _Transfer:
+        listeners: list[Progress] = []
+
+        def progress(done: int, total: int) -> None:
+            for listener in tuple(listeners):
+                listener(done, total)
+
+        task = asyncio.create_task(self._pull(tries, progress), name=f"pull {key[0]}")
         self._tasks.add(task)
 
         def ended(task: asyncio.Task[Image]) -> None:
             self._tasks.discard(task)
+            self.pulled.set()
             transfer = self._transfers.get(key)
             if transfer is not None and transfer.task is task:
                 self._forget(key, transfer)
@@ -134,38 +141,46 @@ class Images:
                 task.exception()  # seen: every waiter may have gone
 
         task.add_done_callback(ended)
-        return task
+        return _Transfer(task, listeners)
 
-    def _forget(self, key: str, transfer: _Transfer) -> None:
+    def _forget(self, key: _Key, transfer: _Transfer) -> None:
         if self._transfers.get(key) is transfer:
             del self._transfers[key]
 
-    async def _pull(self, names: list[Reference]) -> Image:
+    async def _pull(self, tries: list[_Try], progress: Progress) -> Image:
         async with self._slots:
             await self.repair()
             failures: list[PullFailed] = []
-            for name in names:
+            for name, auth in tries:
                 try:
-                    return await self._pull_one(name)
+                    return await self._pull_one(name, auth, progress)
                 except PullFailed as error:
                     failures.append(error)
-        if len(failures) == 1:
-            raise failures[0]
-        raise PullFailed("; ".join(str(error) for error in failures), failures[-1].reason)
+        raise together(failures)
 
-    async def _pull_one(self, name: Reference) -> Image:
-        options = ["--src-tls-verify=false"] if is_loopback(name.domain) else []
+    async def _pull_one(self, name: Reference, auth: RegistryAuth | None, progress: Progress) -> Image:
+        options = transport_options(name.domain, self._certificates)
+        content = auth_file(auth, name) if auth is not None else ""
         try:
-            await self._skopeo.copy(f"docker://{name}", str(name), options)
+            await self._skopeo.copy(f"docker://{name}", str(name), options, auth_file=content, progress=progress)
         except SkopeoFailed as error:
-            raise explain(name, error) from error
+            raise explain(name, error, auth) from error
         except OSError as error:
             raise PullFailed(f"{name}: {error.filename or 'skopeo'}: {error.strerror}", "ErrImagePull") from error
         return self.stored(name)
 
     async def repair(self) -> None:
-        """Take damaged images out of the store: else skopeo would take their layers for present."""
-        for identity in self.store.damaged():
+        """Take damaged images out of the store: else skopeo would take their layers for present.
+
+        What a container still uses stays until it is gone: the other layers are its files.
+        """
+        damaged = self.store.damaged()
+        if not damaged:
+            return
+        used = await asyncio.to_thread(images_in_use, self._paths)
+        for identity in damaged:
+            if identity in used:
+                continue
             try:
                 await self._skopeo.delete(identity)
             except SkopeoFailed as error:
@@ -182,17 +197,10 @@ class Images:
         return named_first(image, str(name))
 
 
-def explain(name: Reference, error: SkopeoFailed) -> PullFailed:
-    """Turn skopeo's error into one line that begins with the image and says what is wrong, with Kubernetes' reason."""
-    detail = _SOURCE.sub("", str(error))
-    if isinstance(error, SkopeoMissing):
-        return PullFailed(detail, "ErrImagePull")
-    if isinstance(error, SkopeoStalled):
-        return PullFailed(f"{name}: the registry does not answer: {detail}", "RegistryUnavailable")
-    for pattern, reason, meaning in _MEANINGS:
-        if re.search(pattern, detail, re.IGNORECASE):
-            return PullFailed(f"{name}: {meaning}: {detail}", reason)
-    return PullFailed(f"{name}: {detail}", "ErrImagePull")
+def _tries(name: Reference, auths: Sequence[RegistryAuth]) -> list[RegistryAuth | None]:
+    """What to open a repository with, in order; None is what the user's auth files say, or nothing at all."""
+    fitting: list[RegistryAuth | None] = [*matching(auths, name)]
+    return [*fitting, None] if not fitting or has_auth_file() else fitting
 
 
 def _parsed(text: str) -> Reference:

@@ -27,7 +27,7 @@ _HEX64 = re.compile(r"[a-f0-9]{64}")
 _DIGEST_LENGTHS = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
-class InvalidReference(ValueError):  # noqa: N818
+class InvalidReference(ValueError):
     """A text is not an image reference; the message is Docker's."""
 
 

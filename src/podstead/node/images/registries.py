@@ -11,7 +11,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from podstead.node.images.references import InvalidReference, Reference, parse
+from podstead.node.images.references import InvalidReference, Reference, is_loopback, parse
 from podstead.node.runtime.base import PullFailed
 
 _parsed: tuple[tuple[str, int, int], dict[str, object]] | None = None
@@ -43,6 +43,33 @@ def local_candidates(reference: Reference, text: str) -> list[Reference]:
         path = reference.path.removeprefix("library/")
         found += [reference, replace(reference, domain="localhost", path=path)]
     return found
+
+
+def transport_options(domain: str, certificates: Path | None = None) -> list[str]:
+    """Return skopeo's options for TLS: a registry of this machine is not verified unless there are certificates to
+    verify it by, in `certificates` or in one of the certs.d directories that skopeo reads itself.
+    """
+    if certificates is not None:
+        return ["--src-cert-dir", str(certificates)]
+    return ["--src-tls-verify=false"] if is_loopback(domain) and not _has_authority(domain) else []
+
+
+def _has_authority(domain: str) -> bool:
+    own = Path("~/.config/containers/certs.d").expanduser()
+    for directory in (own, Path("/etc/containers/certs.d"), Path("/etc/docker/certs.d")):
+        if (directory / domain).is_dir():  # the first one counts
+            return any((directory / domain).glob("*.crt"))
+    return False
+
+
+def has_auth_file() -> bool:
+    """Whether the user of this node has logged in to some registry (containers-auth.json(5))."""
+    if name := os.environ.get("REGISTRY_AUTH_FILE"):
+        return Path(name).exists()
+    docker = os.environ.get("DOCKER_CONFIG") or "~/.docker"
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/containers/{os.getuid()}"
+    files = (f"{runtime}/containers/auth.json", f"{runtime}/auth.json", "~/.config/containers/auth.json")
+    return any(Path(file).expanduser().exists() for file in (*files, f"{docker}/config.json", "~/.dockercfg"))
 
 
 def _settings() -> dict[str, object]:

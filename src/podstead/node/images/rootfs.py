@@ -10,6 +10,7 @@ again), and neither check is of use to directories that are made for one contain
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import shutil
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import ParamSpec
 
 from podstead.linux import mounts
+from podstead.node.images.usage import mounting
 from podstead.node.runtime.base import CreateFailed, Image
 
 P = ParamSpec("P")
@@ -27,13 +29,13 @@ _OPTIONS_LIMIT = 4095
 _opening = threading.Lock()  # one mount at a time holds descriptors of all its layers
 
 
-async def mount_rootfs(image: Image, container_dir: Path, target: Path) -> None:
+async def mount_rootfs(image: Image, container_dir: Path, target: Path, graph: Path | None = None) -> None:
     """Mount `image` at `target`, with what is written kept in `container_dir`/{upper,work}; makes the directories.
 
-    A caller that is cancelled gets control back when the mount has been made or has failed. Raises CreateFailed
-    (CreateContainerError); then nothing is mounted.
+    No image is removed from the store at `graph` meanwhile. A caller that is cancelled gets control back when the
+    mount has been made or has failed. Raises CreateFailed (CreateContainerError); then nothing is mounted.
     """
-    await _in_thread(_mount, image, container_dir, target)
+    await _in_thread(_mount, image, container_dir, target, graph)
 
 
 async def unmount_rootfs(target: Path, container_dir: Path) -> None:
@@ -56,9 +58,10 @@ async def _in_thread(work: Callable[P, None], *arguments: P.args, **keywords: P.
         raise
 
 
-def _mount(image: Image, container_dir: Path, target: Path) -> None:
+def _mount(image: Image, container_dir: Path, target: Path, graph: Path | None) -> None:
     try:
-        _make_and_mount(image, container_dir, target)
+        with contextlib.nullcontext() if graph is None else mounting(graph):
+            _make_and_mount(image, container_dir, target)
     except OSError as error:
         message = f"cannot mount image {image.id[:12]} at {target}: {error.filename}: {error.strerror}"
         raise CreateFailed(message, "CreateContainerError") from error

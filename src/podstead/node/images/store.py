@@ -11,7 +11,7 @@ import base64
 import logging
 import re
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +38,7 @@ class _ImageRecord(msgspec.Struct, rename="kebab"):
 class _LayerRecord(msgspec.Struct, rename="kebab"):
     id: str
     parent: str = ""
+    diff_digest: str = ""
     diff_size: int = 0
     flags: dict[str, object] | None = None
 
@@ -60,6 +61,14 @@ class ImageDamaged(RuntimeFailure):
 
     def __init__(self, identity: str, problem: str) -> None:
         super().__init__(f"image {identity} is damaged: {problem}; pull or load it again", "ImageInspectError")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer in the store: the digest of its uncompressed tar, and the bytes of its files."""
+
+    digest: str
+    size: int
 
 
 class ImageStore:
@@ -119,6 +128,38 @@ class ImageStore:
                 self._build(record)
             except ImageDamaged:
                 found.append(record.id)
+        return found
+
+    def exclusive_size(self, identity: str) -> int:
+        """Return the bytes of the layers that only this image has."""
+        self._refresh()
+        own = self._reach([self._records[identity]])
+        others = self._reach([record for record in self._records.values() if record.id != identity])
+        return sum(self._layers[layer].diff_size for layer in own - others)
+
+    def orphans(self) -> list[list[Layer]]:
+        """Return the layers that belong to no image as chains from the lowest up, ends of branches only."""
+        self._refresh()
+        orphans = self._layers.keys() - self._reach(self._records.values())
+        inner = {self._layers[identity].parent for identity in orphans}
+        found = []
+        for identity in sorted(orphans - inner):
+            chain: list[Layer] = []
+            layer = self._layers.get(identity)
+            while layer is not None and layer.diff_digest and not (layer.flags or {}).get("incomplete"):
+                chain.append(Layer(layer.diff_digest, layer.diff_size))
+                layer = self._layers.get(layer.parent)
+            if chain:
+                found.append(chain[::-1])
+        return found
+
+    def _reach(self, records: Iterable[_ImageRecord]) -> set[str]:
+        found: set[str] = set()
+        for record in records:
+            identity = record.layer
+            while identity in self._layers and identity not in found:
+                found.add(identity)
+                identity = self._layers[identity].parent
         return found
 
     # -- reading the records

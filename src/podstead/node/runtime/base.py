@@ -6,7 +6,7 @@ is cancelled leaves something that `list_*` shows and `remove_*` removes. Times 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 
-class RuntimeFailure(Exception):  # noqa: N818
+class RuntimeFailure(Exception):
     """The runtime could not do what was asked. `reason` is the CamelCase reason for a container's state or an event.
 
     RuntimeFailure
@@ -250,6 +250,21 @@ class PullFailed(RuntimeFailure):
     """A pull failed. `reason`: ErrImagePull, InvalidImageName, RegistryUnavailable ...; the message has one line."""
 
 
+@dataclass(frozen=True, slots=True)
+class RegistryAuth:
+    """A name and password for what `registry` stands for (a host with globs, maybe a port and a path); `origin` says
+    to the user where they are from: `secret default/login`."""
+
+    registry: str
+    username: str
+    password: str = field(repr=False)
+    origin: str
+
+
+Progress = Callable[[int, int], None]
+"""Told how many bytes have arrived and how many are known to come in all; both may grow."""
+
+
 class ImageService(Protocol):
     """CRI's image service: what the node has, and getting more of it."""
 
@@ -259,9 +274,12 @@ class ImageService(Protocol):
 
     async def list_images(self) -> list[Image]: ...
 
-    async def pull_image(self, reference: str) -> Image:
+    async def pull_image(
+        self, reference: str, auths: Sequence[RegistryAuth] = (), progress: Progress | None = None
+    ) -> Image:
         """Pull; one transfer serves all who ask. Raises PullFailed. A cancelled caller stops only its own wait,
-        unless it was the last.
+        unless it was the last. Those of `auths` that fit are tried in turn, the node's own only if none of them fits
+        (or there are some of its own). `progress` is called on the loop.
         """
         ...
 
