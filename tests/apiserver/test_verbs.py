@@ -209,7 +209,7 @@ async def test_ignore_says_nothing(instance: Instance) -> None:
         ("GET", "/api/v1/namespaces/default/pods/a%2Fb", 400, "Name parameter invalid: \"a/b\": may not contain '/'"),
         ("GET", "/api/v1/namespaces/a%2Fb/pods", 400, 'Namespace parameter invalid: "a/b"'),
         ("GET", "/api/v1/namespaces/default/nodes", 404, "could not find the requested resource"),
-        ("GET", "/api/v1/namespaces/default/pods/x/portforward", 404, "could not find the requested resource"),
+        ("GET", "/api/v1/namespaces/default/pods/x/nosuch", 404, "could not find the requested resource"),
         ("POST", "/api/v1/configmaps", 405, "does not allow this method"),
         ("POST", f"{CONFIGMAPS}/cm", 405, "does not allow this method"),
         ("PUT", CONFIGMAPS, 405, "does not allow this method"),

@@ -12,11 +12,13 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from podstead.apiserver.negotiation import JSON
+from podstead.apiserver.negotiation import JSON, YAML, takes_gzip, wants_yaml
 from podstead.objects.errors import StatusError
+from podstead.objects.yaml_text import encode_yaml
 
 _GZIP_FROM = 128 * 1024
 _GZIP_LEVEL = 1  # what Kubernetes uses: the wire is fast, the processor is not
+_YAML_LONG = 8 * 1024  # from here on, writing YAML takes milliseconds
 _WARNINGS_LIMIT = 4096
 _WARNING_LIMIT = 256
 _PRETTY_AGENTS = ("curl", "Wget", "Mozilla/5.0")
@@ -74,10 +76,13 @@ async def response(
     etag = answer.headers.get("ETag")
     if etag and etag in (match.strip() for match in request.headers.get("If-None-Match", "").split(",")):
         return web.Response(status=304, headers=headers)
-    if answer.content_type.startswith(JSON) and _wants_pretty(request, pretty):
-        body = await asyncio.to_thread(_pretty, body) if len(body) > _GZIP_FROM else _pretty(body)
     headers["Content-Type"] = answer.content_type
-    if len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+    if answer.content_type == JSON and not etag and wants_yaml(",".join(request.headers.getall("Accept", ()))):
+        body = await asyncio.to_thread(_yaml, body) if len(body) > _YAML_LONG else _yaml(body)
+        headers["Content-Type"] = YAML
+    elif answer.content_type.startswith(JSON) and _wants_pretty(request, pretty):
+        body = await asyncio.to_thread(_pretty, body) if len(body) > _GZIP_FROM else _pretty(body)
+    if len(body) > _GZIP_FROM and takes_gzip(",".join(request.headers.getall("Accept-Encoding", ()))):
         body = await asyncio.to_thread(_gzip, body)
         headers["Content-Encoding"] = "gzip"
         headers.add("Vary", "Accept-Encoding")
@@ -92,6 +97,10 @@ def _wants_pretty(request: web.BaseRequest, pretty: str | None) -> bool:
 
 def _pretty(body: bytes) -> bytes:
     return msgspec.json.format(body, indent=2) + b"\n"
+
+
+def _yaml(body: bytes) -> bytes:
+    return encode_yaml(msgspec.json.decode(body))
 
 
 def _gzip(body: bytes) -> bytes:

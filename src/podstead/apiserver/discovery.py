@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from podstead.apiserver.answers import Answer, of_object
-from podstead.apiserver.negotiation import JSON, parse_accept
+from podstead.apiserver.negotiation import JSON, negotiate, parse_accept
 from podstead.objects.errors import path_not_found
 from podstead.objects.kinds import ResourceInfo, SubresourceInfo
 
@@ -34,18 +34,18 @@ class Discovery:
         return paths + [f"/apis/{group}/{version}" for group in named for version in self._groups[group]]
 
     def answer(self, path: str, accept: str, host: str) -> Answer:
-        """Answer a path of discovery; `host` is the address that the client used. Raises StatusError 404."""
+        """Answer a path of discovery; `host` is the address that the client used. Raises StatusError 404, 406."""
         match path.strip("/").split("/"):
             case ["api"]:
-                return self._aggregate("api", accept) or of_object(self._core_versions(host))
+                return self._aggregate("api", accept) or _plain(self._core_versions(host), accept)
             case ["apis"]:
-                return self._aggregate("apis", accept) or of_object(self._group_list())
+                return self._aggregate("apis", accept) or _plain(self._group_list(), accept)
             case ["api", version] if version in self._groups[""]:
-                return of_object(_resource_list(self._groups[""][version]))
+                return _plain(_resource_list(self._groups[""][version]), accept)
             case ["apis", group] if group and group in self._groups:
-                return of_object({"kind": "APIGroup", "apiVersion": "v1"} | self._group(group))
+                return _plain({"kind": "APIGroup", "apiVersion": "v1"} | self._group(group), accept)
             case ["apis", group, version] if group and version in self._groups.get(group, {}):
-                return of_object(_resource_list(self._groups[group][version]))
+                return _plain(_resource_list(self._groups[group][version]), accept)
         raise path_not_found()
 
     # -- aggregated
@@ -104,6 +104,11 @@ class Discovery:
     def _group(self, group: str) -> dict[str, Any]:
         versions = [{"groupVersion": f"{group}/{version}", "version": version} for version in self._groups[group]]
         return {"name": group, "versions": versions, "preferredVersion": versions[0]}
+
+
+def _plain(obj: dict[str, Any], accept: str) -> Answer:
+    negotiate(accept)
+    return of_object(obj)
 
 
 def _kind(group: str, version: str, kind: str) -> dict[str, str]:

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from podstead.objects import protobuf, yaml_text
 from podstead.objects.errors import StatusError, not_acceptable, unsupported_media_type
 
 JSON = "application/json"
+YAML = yaml_text.MEDIA_TYPE
+PROTOBUF = protobuf.MEDIA_TYPE
+OBJECT_FORMS = (JSON, YAML, PROTOBUF)
+"""What an object in a request may be written in; answers are JSON, or YAML where that is asked for."""
 _META_VERSIONS = ("v1", "v1beta1")
 
 
@@ -38,10 +43,7 @@ class Accepted:
 
     form: Form = Form.OBJECT
     version: str = "v1"
-
-    @property
-    def content_type(self) -> str:
-        return JSON
+    media_type: str = JSON
 
     @property
     def api_version(self) -> str:
@@ -80,24 +82,49 @@ def parse_media_type(text: str) -> MediaType | None:
 
 
 @lru_cache(maxsize=256)
-def negotiate(header: str, forms: frozenset[Form]) -> Accepted:
+def negotiate(header: str, forms: frozenset[Form] = frozenset({Form.OBJECT}), *, streamed: bool = False) -> Accepted:
     """Return the first clause of an Accept header that can be served, given the forms there are.
 
-    Raises StatusError 406 where there is none.
+    `streamed`: an answer of many objects one after the other, which there is in JSON only. Raises StatusError 406 where
+    there is none.
     """
+    served = (JSON,) if streamed else (JSON, YAML)
     for media in parse_accept(header):
-        if not media.matches(JSON):
+        media_type = next(filter(media.matches, served), None)
+        if media_type is None:
             continue
         wanted = media.parameters.get("as", "")
         if not wanted:
-            return Accepted()
+            return Accepted(media_type=media_type)
         version = media.parameters.get("v", "")
         if media.parameters.get("g") != "meta.k8s.io" or version not in _META_VERSIONS:
             continue
         for form in forms:
             if form.value == wanted:
-                return Accepted(form, version)
-    raise not_acceptable(f"only the following media types are accepted: {JSON}")
+                return Accepted(form, version, media_type)
+    raise not_acceptable(f"only the following media types are accepted: {', '.join(served)}")
+
+
+@lru_cache(maxsize=256)
+def wants_yaml(header: str) -> bool:
+    """Tell whether YAML comes before JSON in an Accept header."""
+    for media in parse_accept(header):
+        if media.matches(JSON):
+            return False
+        if media.type == YAML:
+            return True
+    return False
+
+
+@lru_cache(maxsize=256)
+def takes_gzip(header: str) -> bool:
+    """Tell whether an Accept-Encoding header allows gzip (RFC 9110, 12.5.3)."""
+    weights: dict[str, str] = {}
+    for part in header.lower().split(","):
+        coding, _, weight = part.partition(";")
+        weights[coding.strip()] = weight.partition("=")[2].strip() or "1"
+    weight = weights.get("gzip", weights.get("*", "0"))
+    return weight.strip("0.") != ""
 
 
 def require_content_type(header: str, supported: tuple[str, ...] = (JSON,)) -> str:

@@ -88,9 +88,12 @@ def _listed(values: list[str]) -> str:
     return "[" + ", ".join(f'"{value}"' for value in values) + "]"
 
 
-def delete_options(query: Query, body: bytes) -> DeleteOptions:
-    """Return the options of a delete: the body's where there is one, else the query's. Raises StatusError 400, 422."""
-    given = _from_body(body) if body else _from_query(query)
+def delete_options(query: Query, body: Any) -> DeleteOptions:
+    """Return the options of a delete: those of the decoded body unless it is None, else the query's.
+
+    Raises StatusError 400, 422.
+    """
+    given = _from_query(query) if body is None else _from_body(body)
     preconditions = given.get("preconditions") or {}
     dry_run, problems = _dry_run(given.get("dryRun") or ())
     if problems:
@@ -114,8 +117,7 @@ def _from_query(query: Query) -> dict[str, Any]:
     }
 
 
-def _from_body(body: bytes) -> dict[str, Any]:
-    decoded, _ = schema.decode_json(body)
+def _from_body(decoded: Any) -> dict[str, Any]:
     schema.check_kind(schema.DELETE_OPTIONS, decoded)
     options, _ = schema.prune(schema.DELETE_OPTIONS, decoded)
     checked: dict[str, Any] = options

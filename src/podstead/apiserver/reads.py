@@ -45,7 +45,7 @@ async def watch(call: Call, target: Target, watches: set[Watch]) -> web.StreamRe
 
     What has piled up since the last write goes out in one.
     """
-    renderer = Renderer.of(target.info, call.accept, call.info.query, many=False)
+    renderer = Renderer.of(target.info, call.accept, call.info.query, streamed=True)
     options = query.list_options(call.info.query, watch=True, name=target.name)
     async with target.registry.watch(target.namespace, options) as events:
         watches.add(events)

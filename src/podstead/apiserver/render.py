@@ -37,9 +37,17 @@ class Renderer:
         self._started = False
 
     @classmethod
-    def of(cls, resource: ResourceInfo, accept: str, query: Mapping[str, list[str]], *, many: bool) -> Renderer:
-        """Negotiate for a list (`many`) or for one object and watches. Raises StatusError 400, 406."""
-        accepted = negotiate(accept, _FOR_LIST if many else _FOR_OBJECT)
+    def of(
+        cls,
+        resource: ResourceInfo,
+        accept: str,
+        query: Mapping[str, list[str]],
+        *,
+        many: bool = False,
+        streamed: bool = False,
+    ) -> Renderer:
+        """Negotiate for a list (`many`), a watch (`streamed`) or one object. Raises StatusError 400, 406."""
+        accepted = negotiate(accept, _FOR_LIST if many else _FOR_OBJECT, streamed=streamed)
         include = text(query, "includeObject") or "Metadata"
         if accepted.form is Form.TABLE and include not in _INCLUDES:
             raise bad_request(f'unrecognized includeObject value: "{include}"')

@@ -8,30 +8,32 @@ from typing import Any
 from podstead.apiserver import body, query
 from podstead.apiserver.answers import Answer
 from podstead.apiserver.call import Call
-from podstead.apiserver.negotiation import JSON, require_content_type
+from podstead.apiserver.negotiation import negotiate, require_content_type
 from podstead.apiserver.reads import list_meta
 from podstead.apiserver.render import Renderer
 from podstead.apiserver.target import Target
-from podstead.objects import schema
 from podstead.objects.exchange import PatchType
+from podstead.objects.kinds import SubresourceInfo
 from podstead.registry.options import DeleteOptions, PatchRequest, WriteOptions
+
+_DELETE_OPTIONS = SubresourceInfo("", "DeleteOptions", "", "v1", ())
 
 
 def _renderer(call: Call, target: Target, *, many: bool = False) -> Renderer:
     return Renderer.of(target.info, call.accept, call.info.query, many=many)
 
 
-async def _body(call: Call, supported: tuple[str, ...] = (JSON,)) -> tuple[str, bytes]:
+async def _body(call: Call, supported: tuple[str, ...]) -> tuple[str, bytes]:
     """Return the body and its media type; raises StatusError 413, 415."""
     media_type = require_content_type(call.request.headers.get("Content-Type", ""), supported)
     return media_type, await body.read(call.request)
 
 
-async def _object(call: Call, kind: str, options_kind: str) -> tuple[Any, WriteOptions]:
+async def _object(call: Call, expected: body.Expected, options_kind: str) -> tuple[Any, WriteOptions]:
     """Return the decoded body and the write's options; raises StatusError 400, 413, 415, 422."""
     options = query.write_options(call.info.query, options_kind)
-    _, data = await _body(call)
-    obj, duplicates = schema.decode_json(data, kind=kind, duplicates=options.field_validation != "Ignore")
+    wants_duplicates = options.field_validation != "Ignore"
+    obj, duplicates = await body.read_object(call.request, expected, duplicates=wants_duplicates)
     return obj, replace(options, duplicates=tuple(duplicates))
 
 
@@ -41,7 +43,7 @@ def _subresource(target: Target) -> str:
 
 async def create(call: Call, target: Target) -> Answer:
     renderer = _renderer(call, target)
-    obj, options = await _object(call, target.info.kind, "CreateOptions")
+    obj, options = await _object(call, target.info, "CreateOptions")
     entry = await target.registry.create(call.context, target.namespace, obj, options)
     return Answer(renderer.one(entry), 201)
 
@@ -49,7 +51,8 @@ async def create(call: Call, target: Target) -> Answer:
 async def create_subresource(call: Call, target: Target) -> Answer:
     """POST to a subresource that is an action (binding, eviction)."""
     assert target.subresource is not None
-    obj, options = await _object(call, target.subresource.kind, "CreateOptions")
+    negotiate(call.accept)
+    obj, options = await _object(call, target.subresource, "CreateOptions")
     entry = await target.registry.create_subresource(
         call.context, target.namespace, target.name, target.subresource.name, obj, options
     )
@@ -58,7 +61,7 @@ async def create_subresource(call: Call, target: Target) -> Answer:
 
 async def update(call: Call, target: Target) -> Answer:
     renderer = _renderer(call, target)
-    obj, options = await _object(call, target.info.kind, "UpdateOptions")
+    obj, options = await _object(call, target.info, "UpdateOptions")
     entry, created = await target.registry.put(
         call.context, target.namespace, target.name, obj, _subresource(target), options
     )
@@ -78,10 +81,7 @@ async def patch(call: Call, target: Target) -> Answer:
 
 async def _delete_options(call: Call) -> DeleteOptions:
     """Return the options that the body gives, or the query where there is none; raises StatusError 400, 413, 415."""
-    data = await body.read(call.request)
-    if data:
-        require_content_type(call.request.headers.get("Content-Type", ""))
-    return query.delete_options(call.info.query, data)
+    return query.delete_options(call.info.query, await body.read_options(call.request, _DELETE_OPTIONS))
 
 
 async def delete(call: Call, target: Target) -> Answer:
