@@ -115,6 +115,7 @@ def test_what_was_applied_last_is_shown_and_set(kubectl: Kubectl) -> None:
 def test_apply_merges_a_pods_containers_by_name(kubectl: Kubectl) -> None:
     manifest = pod("listed", {"env": [{"name": "A", "value": "a"}]}, {})
     kubectl.apply(manifest)
+    assert kubectl.apply(manifest) == "pod/listed unchanged\n"
     manifest["spec"]["containers"].reverse()
     manifest["spec"]["containers"][1]["image"] = "docker.io/library/centos:7"
     refused = kubectl.fails("apply", "-f", "-", stdin=json.dumps(manifest))
@@ -124,6 +125,17 @@ def test_apply_merges_a_pods_containers_by_name(kubectl: Kubectl) -> None:
     images = [container["image"] for container in kubectl.get("pod", "listed")["spec"]["containers"]]
     assert images == ["docker.io/library/centos:7", "centos:7"]
     kubectl("delete", "pod", "listed")
+
+
+def test_apply_again_where_the_server_has_added_to_a_list(kubectl: Kubectl) -> None:
+    """Every pod gets two tolerations; apply replaces the list by the one of the file."""
+    manifest = pod("tolerant", tolerations=[{"key": "dedicated", "operator": "Exists"}])
+    kubectl.apply(manifest)
+    before = kubectl.get("pod", "tolerant")["spec"]["tolerations"]
+    assert len(before) == 3
+    kubectl.apply(manifest)
+    assert kubectl.get("pod", "tolerant")["spec"]["tolerations"] == before
+    kubectl("delete", "pod", "tolerant")
 
 
 def test_apply_that_only_tries(kubectl: Kubectl) -> None:

@@ -108,6 +108,19 @@ async def test_strategic_patches_merge_lists_by_key(client: RegistryClient) -> N
     assert error.value.code == 409
 
 
+async def test_what_admission_has_filled_in_stays(client: RegistryClient) -> None:
+    """Who sends again what they created the pod with changes nothing, although the server has added to it."""
+    pod = make_pod()
+    pod["spec"]["tolerations"] = [{"key": "dedicated", "operator": "Exists"}]
+    before = await client.create("pods", pod, "default")
+    assert len(before["spec"]["tolerations"]) == 3 and before["spec"]["priority"] == 0
+    patch = {"spec": {"tolerations": pod["spec"]["tolerations"]}}
+    assert await client.patch("pods", "p", "default", patch, patch_type=PatchType.STRATEGIC) is before
+    named = {field: before["spec"][field] for field in ("serviceAccount", "serviceAccountName")}
+    again = {**pod, "metadata": {"name": "p", "namespace": "default"}, "spec": {**pod["spec"], **named}}
+    assert await client.update("pods", again) is before
+
+
 @pytest.mark.parametrize(
     ("type_", "patch", "shown"),
     [

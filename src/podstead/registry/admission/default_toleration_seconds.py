@@ -11,12 +11,15 @@ TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
 
 class DefaultTolerationSeconds(Base):
-    """Adds a NoExecute toleration for each of TAINTS that the pod does not tolerate by itself."""
+    """Adds a NoExecute toleration for each of TAINTS that the pod does not tolerate by itself.
+
+    At an update too: whoever writes the list that they once sent (kubectl apply does) takes none of these away.
+    """
 
     async def admit(self, attributes: Attributes) -> None:
         pod = attributes.object
-        create = attributes.operation is Operation.CREATE and not attributes.subresource
-        if not create or attributes.info.resource != "pods" or pod is None:
+        writes = attributes.operation in (Operation.CREATE, Operation.UPDATE) and not attributes.subresource
+        if not writes or attributes.info.resource != "pods" or pod is None:
             return
         tolerations: list[dict[str, Any]] = list(pod["spec"].get("tolerations") or ())
         missing = [taint for taint in TAINTS if not any(_tolerates(known, taint) for known in tolerations)]

@@ -7,18 +7,24 @@ from podstead.registry.admission.base import Attributes, Base, Operation
 
 PRIORITY = 0
 PREEMPTION_POLICY = "PreemptLowerPriority"
+_FIELDS = ("priority", "preemptionPolicy")
 
 
 class Priority(Base):
-    """spec.priority 0 and spec.preemptionPolicy PreemptLowerPriority, the values without any PriorityClass."""
+    """spec.priority 0 and spec.preemptionPolicy PreemptLowerPriority, the values without any PriorityClass.
+
+    An update that leaves them out leaves them as they are.
+    """
 
     async def admit(self, attributes: Attributes) -> None:
         pod = attributes.object
-        create = attributes.operation is Operation.CREATE and not attributes.subresource
-        if not create or attributes.info.resource != "pods" or pod is None:
+        if attributes.subresource or attributes.info.resource != "pods" or pod is None:
             return
         spec = pod["spec"]
-        if spec.get("priorityClassName"):
+        if attributes.operation is Operation.UPDATE and attributes.old is not None:
+            before = attributes.old["spec"]
+            spec |= {field: before[field] for field in _FIELDS if field in before and spec.get(field) is None}
+        if attributes.operation is not Operation.CREATE or spec.get("priorityClassName"):
             return
         if spec.setdefault("priority", PRIORITY) != PRIORITY:
             self._refuse(attributes, f"integer value of priority ({spec['priority']})", str(PRIORITY))
