@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import ipaddress
 import logging
-import os
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from podstead.apiserver.server import ApiServer, TlsFiles
 from podstead.client.base import Client
+from podstead.client.supervise import supervise
 from podstead.controllers.namespaces import NamespaceController
 from podstead.controllers.scheduler import Scheduler
 from podstead.controllers.serviceaccounts import DEFAULT_ACCOUNT, NamespaceDefaults
@@ -35,6 +34,9 @@ from podstead.registry.registry import Registry
 from podstead.store.sqlite import SQLiteStore
 
 log = logging.getLogger(__name__)
+
+_FIRST_RETRY, _LAST_RETRY = 2.0, 60.0
+"""Seconds until a network that could not be set up is tried again; doubled each time."""
 
 SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -82,13 +84,15 @@ class Cluster:
         self._paths = config.paths
         self.port = config.port
 
-    async def run(self, on_ready: Callable[[], None]) -> None:
-        """Run until cancelled; `on_ready` is called once the node is Ready and a first pod can be created.
+    async def run(self, on_ready: Callable[[str | None], None]) -> None:
+        """Run until cancelled; `on_ready` is called once the node is registered and a first pod can be created.
 
-        Containers go on running after the end: a next run adopts them. Raises ClusterError.
+        It is given why the node is not Ready, or None if it is.
+
+        Containers go on running after the end: a next run adopts them. The caller holds `paths.lock_file`
+        (linux.hold), so that no two run on one data directory. Raises ClusterError.
         """
         async with AsyncExitStack() as stack:
-            stack.enter_context(_hold(self._paths))
             await asyncio.to_thread(mounts.make_own_mount, self._paths.run)
             store = SQLiteStore(self._paths.database)
             stack.push_async_callback(store.close)
@@ -100,7 +104,7 @@ class Cluster:
             await self._serve(stack, registry, rooms, on_ready)
 
     async def _serve(
-        self, stack: AsyncExitStack, registry: Registry, rooms: NodeRooms, on_ready: Callable[[], None]
+        self, stack: AsyncExitStack, registry: Registry, rooms: NodeRooms, on_ready: Callable[[str | None], None]
     ) -> None:
         pki = Pki(self._paths.pki)
         pki.ensure([rooms.network.gateway])
@@ -134,14 +138,17 @@ class Cluster:
         await _make_namespaces(system)
         async with asyncio.TaskGroup() as group:
             ca = pki.ca_certificate.read_text()
-            group.create_task(NamespaceDefaults(_controller(registry, "namespace-defaults"), ca).run())
-            group.create_task(NamespaceController(_controller(registry, "namespace-controller")).run())
-            group.create_task(Scheduler(registry.client(UserInfo("system:kube-scheduler", (SYSTEM_MASTERS,)))).run())
-            group.create_task(_set_up_network(rooms, agent))
+            defaults = NamespaceDefaults(_controller(registry, "namespace-defaults"), ca)
+            namespaces = NamespaceController(_controller(registry, "namespace-controller"))
+            scheduler = Scheduler(registry.client(UserInfo("system:kube-scheduler", (SYSTEM_MASTERS,))))
+            group.create_task(supervise("namespace defaults", defaults.run))
+            group.create_task(supervise("namespaces", namespaces.run))
+            group.create_task(supervise("scheduler", scheduler.run))
+            group.create_task(_set_up_network(rooms, agent), name="network")
             group.create_task(agent.run(), name="agent")
             await agent.ready.wait()
             await _first_pod_possible(system)
-            on_ready()
+            on_ready(agent.problem)
 
     async def _listen(self, api: ApiServer) -> None:
         try:
@@ -176,16 +183,19 @@ async def _first_pod_possible(client: Client) -> None:
 
 
 async def _set_up_network(rooms: NodeRooms, agent: Agent) -> None:
-    """Set the network up beside the rest of the start: only a pod's sandbox waits for it."""
-    network = rooms.network
-    try:
-        await network.setup()
-        await agent.adopted.wait()
-        await network.sweep({sandbox.id for sandbox in await rooms.runtime.list_sandboxes()})
-    except (RuntimeFailure, OSError) as error:
-        log.error("the pods' network cannot be set up: %s", error)
-        await agent.network_failed(f"container runtime network not ready: {error}")
-        return
+    """Set the network up beside the rest of the start; a failure makes the node not ready and is retried."""
+    network, delay = rooms.network, _FIRST_RETRY
+    while True:
+        try:
+            await network.setup()
+            await agent.adopted.wait()
+            await network.sweep({sandbox.id for sandbox in await rooms.runtime.list_sandboxes()})
+            break
+        except (RuntimeFailure, OSError) as error:
+            log.error("the pods' network cannot be set up: %s", error)
+            agent.network_failed(f"container runtime network not ready: {error}")
+        await asyncio.sleep(delay)
+        delay = min(delay * 2, _LAST_RETRY)
     if (warning := network.forward_warning()) is not None:
         log.warning("%s", warning)
     agent.network_is_ready()
@@ -199,25 +209,6 @@ def _host_ip(fallback: str) -> str:
             return str(probe.getsockname()[0])
         except OSError:
             return fallback
-
-
-@contextmanager
-def _hold(paths: Paths) -> Iterator[None]:
-    """Hold the data directory for this process alone (flock: it goes with the process, however that ends)."""
-    try:
-        paths.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(paths.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ClusterError(f"the data directory {paths.data} cannot be used: {error.strerror}") from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message = f"the data directory {paths.data} is in use by another podstead server"
-            raise ClusterError(message) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _write_kubeconfig(paths: Paths, config: dict[str, object]) -> None:

@@ -54,11 +54,14 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class RunningServer:
-    """A server process: `started` is its start time in clock ticks after boot, so that a pid is never mistaken."""
+    """A server process: `started` is its start time in clock ticks after `boot`, so that a pid is never mistaken."""
 
     pid: int
     started: int
     foreground: bool = False
+    boot: str = ""
+    ready: bool = True
+    """False while it is starting."""
 
 
 def check_name(name: str) -> str:
@@ -82,7 +85,11 @@ def find(name: str) -> Instance | None:
     """Return the instance, or None if there was no `up` of that name (or it was purged)."""
     file = Paths.of(check_name(name)).instance_file
     try:
-        return Instance(**json.loads(file.read_text()))
+        known = Instance(**json.loads(file.read_text()))
+        if [type(value) for value in asdict(known).values()] != [str, str, int, str]:
+            raise ValueError("not what was written")
+        ipaddress.IPv4Network(known.subnet)
+        return known
     except FileNotFoundError:
         return None
     except (ValueError, TypeError) as error:
@@ -91,7 +98,8 @@ def find(name: str) -> Instance | None:
 
 def every() -> list[Instance]:
     """Return all instances of this machine."""
-    names = [file.stem for file in paths.INSTANCES.glob("*.json")] if paths.INSTANCES.is_dir() else []
+    files = paths.INSTANCES.glob("*.json") if paths.INSTANCES.is_dir() else ()
+    names = [file.stem for file in files if _NAME.fullmatch(file.stem)]
     return [instance for name in sorted(names) if (instance := find(name)) is not None]
 
 
@@ -114,6 +122,8 @@ def settle(name: str, data_dir: Path | None, port: int | None) -> Instance:
         for other in others:
             if other.data == data:
                 raise InstanceError(f"the data directory {data} belongs to the instance {other.name!r}")
+        if known and data != known.data and known.paths.run.exists():
+            raise InstanceError(f"the instance {name!r} has its data in {known.data}, and pods: `podstead down` first")
         taken_ports = {other.port for other in others}
         chosen = port or (known.port if known else _free_port(taken_ports))
         if known:
@@ -128,9 +138,12 @@ def settle(name: str, data_dir: Path | None, port: int | None) -> Instance:
 
 
 def _write(instance: Instance) -> None:
-    file = instance.paths.instance_file
+    _replace(instance.paths.instance_file, json.dumps(asdict(instance)))
+
+
+def _replace(file: Path, text: str) -> None:
     fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps(asdict(instance)))
+    fresh.write_text(text)
     fresh.replace(file)
 
 
@@ -176,15 +189,19 @@ def running(instance_paths: Paths) -> RunningServer | None:
         server = RunningServer(**json.loads(instance_paths.server_pid_file.read_text()))
     except (OSError, ValueError, TypeError):
         return None
-    return server if start_time(server.pid) == server.started else None
+    return server if server.boot == _boot() and start_time(server.pid) == server.started else None
 
 
-def note_running(instance_paths: Paths, *, foreground: bool) -> None:
-    """Record this process as the instance's server."""
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def note_running(instance_paths: Paths, *, foreground: bool, ready: bool) -> None:
+    """Record this process as the instance's server. Raises OSError."""
     pid = os.getpid()
-    server = RunningServer(pid, start_time(pid) or 0, foreground)
+    server = RunningServer(pid, start_time(pid) or 0, foreground, _boot(), ready)
     instance_paths.run.mkdir(parents=True, exist_ok=True)
-    instance_paths.server_pid_file.write_text(json.dumps(asdict(server)))
+    _replace(instance_paths.server_pid_file, json.dumps(asdict(server)))
 
 
 def stop(server: RunningServer, timeout: float) -> None:

@@ -6,9 +6,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,11 +17,16 @@ from podstead import KUBERNETES_VERSION, __version__
 from podstead.cli import instance as instances
 from podstead.cli.instance import Instance, InstanceError
 
+if TYPE_CHECKING:
+    import subprocess
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 NOT_RUNNING = 3
 """Exit code of `status` when there is no server, as systemctl's."""
 READY_PATIENCE = 60.0
+DOWN_PATIENCE = 30.0
+"""Seconds that `down` waits for another `podstead` that works on the same data directory."""
 
 
 def _named(command: F) -> F:
@@ -28,6 +34,13 @@ def _named(command: F) -> F:
     return click.option(
         "--name", default="default", show_default=True, metavar="NAME", help="The instance to work on."
     )(command)
+
+
+def _text(error: Exception) -> str:
+    """Return what a user reads of an error: one line, the file's name in front where it is about one."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or ''}: {error.strerror}".lstrip(": ")
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _Commands(click.Group):
@@ -39,7 +52,7 @@ class _Commands(click.Group):
         except InstanceError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            raise click.ClickException(f"{error.filename or ''}: {error.strerror}".lstrip(": ")) from error
+            raise click.ClickException(_text(error)) from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name == "image":
@@ -73,6 +86,8 @@ def up(name: str, data_dir: Path | None, port: int | None, kubeconfig: Path | No
     known = instances.find(name)
     if known is not None and (server := instances.running(known.paths)) is not None:
         _refuse_change(known, data_dir, port)
+        if not server.ready:
+            raise InstanceError(f"{_title(known)} is being started already (pid {server.pid})")
         _merge_kubeconfig(known, kubeconfig)
         click.echo(f"{_title(known)} is running already at {known.url} (pid {server.pid})")
         return
@@ -82,9 +97,11 @@ def up(name: str, data_dir: Path | None, port: int | None, kubeconfig: Path | No
     if foreground:
         from podstead.cli.server import serve
 
-        sys.exit(serve(instance, foreground=True, on_ready=lambda: _merge_kubeconfig(instance, kubeconfig)))
-    _start_in_background(instance)
+        sys.exit(serve(instance, foreground=True, on_ready=lambda: _merge_or_warn(instance, kubeconfig)))
+    problem = _start_in_background(instance)
     context = _merge_kubeconfig(instance, kubeconfig)
+    if problem:
+        raise InstanceError(f"{_title(instance)} runs at {instance.url}, but its node is not ready: {problem}")
     took = time.monotonic() - began
     click.echo(f"{_title(instance)} is ready at {instance.url} after {took:.2f} s; kubectl context: {context}")
 
@@ -101,19 +118,33 @@ def _title(instance: Instance) -> str:
 
 
 def _merge_kubeconfig(instance: Instance, file: Path | None) -> str:
-    """Merge the instance's context into the user's kubeconfig; returns the context's name."""
+    """Merge the instance's context into the user's kubeconfig; returns the context's name. Raises InstanceError."""
     import yaml
 
     from podstead.cli import kubeconfig
 
-    admin = yaml.safe_load(instance.paths.admin_kubeconfig.read_text())
-    kubeconfig.merge(file or kubeconfig.default_path(), instance.context, admin)
+    target = file or kubeconfig.default_path()
+    try:
+        admin = yaml.safe_load(instance.paths.admin_kubeconfig.read_text())
+        kubeconfig.merge(target, instance.context, admin)
+    except (InstanceError, OSError) as error:
+        where = f"{_title(instance)} is running at {instance.url}"
+        raise InstanceError(f"{where}, but {target} was not changed: {_text(error)}") from error
     return instance.context
 
 
-def _start_in_background(instance: Instance) -> None:
-    """Start the server in a session of its own and wait for its word; raises InstanceError with its reason."""
-    import select
+def _merge_or_warn(instance: Instance, file: Path | None) -> None:
+    try:
+        _merge_kubeconfig(instance, file)
+    except InstanceError as error:
+        click.echo(f"Warning: {error}", err=True)
+
+
+def _start_in_background(instance: Instance) -> str:
+    """Start the server in a session of its own and wait for its word; returns why its node is not ready, or nothing.
+
+    Raises InstanceError with the reason where it does not start. Interrupted, it takes the server along.
+    """
     import subprocess
 
     paths = instance.paths
@@ -130,16 +161,44 @@ def _start_in_background(instance: Instance) -> None:
             cwd="/",
         )
     os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        told = select.select([pipe], [], [], READY_PATIENCE)[0]
-        line = pipe.readline().decode(errors="replace").strip() if told else ""
-    if line == "ready":
-        return
-    if not told:
-        process.kill()
+    try:
+        line = _first_line(reader, READY_PATIENCE)
+    except KeyboardInterrupt:
+        process.terminate()
+        _end(process)
+        raise
+    if line is None:
+        process.terminate()
+    word, _, problem = (line or "").partition(" ")
+    if word == "ready":
+        return problem
+    _end(process)
+    if line is None:
         raise InstanceError(f"the server was not ready after {READY_PATIENCE:.0f} s; see {paths.server_log}")
-    process.wait()
     raise InstanceError(line or f"the server ended with code {process.returncode}; see {paths.server_log}")
+
+
+def _first_line(descriptor: int, patience: float) -> str | None:
+    """Return the line that comes through a pipe, empty at its end, None if nothing came in `patience` seconds."""
+    import select
+
+    with os.fdopen(descriptor, "rb") as pipe:
+        if not select.select([pipe], [], [], patience)[0]:
+            return None
+        return pipe.readline().decode(errors="replace").strip()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Wait for a server that could not start; one that does not end by itself is asked to, then killed."""
+    import subprocess
+
+    for ask in (process.terminate, process.kill):
+        try:
+            process.wait(timeout=5)
+            return
+        except subprocess.TimeoutExpired:
+            ask()
+    process.wait()
 
 
 @cli.command()
@@ -157,27 +216,62 @@ def down(name: str, purge: bool, grace: float, kubeconfig: Path | None) -> None:
     if instance is None:
         click.echo(f"podstead {name!r}: nothing to do, there is no such instance")
         return
-    server = instances.running(instance.paths)
-    if server is not None:
-        instances.stop(server, timeout=10)
-    ended = tear_down(instance, grace)
-    if purge:
-        _purge(instance, kubeconfig)
+    with _stopped(instance) as server:
+        ended = tear_down(instance, grace)
+        if purge:
+            _purge(instance)
     what = "is down" if server or ended.containers else "was down already"
     pods = f"; ended {ended.pods} pod{'s' * (ended.pods != 1)}" if ended.pods else ""
     data = "; its data is removed" if purge else f"; its data stays in {instance.data}"
+    if purge:
+        _forget_context(instance, kubeconfig, f"{_title(instance)} {what}{pods}{data}")
     click.echo(f"{_title(instance)} {what}{pods}{data}")
 
 
-def _purge(instance: Instance, file: Path | None) -> None:
-    from podstead.cli import kubeconfig
+@contextmanager
+def _stopped(instance: Instance) -> Iterator[bool]:
+    """Stop the server and keep another from starting; yields whether there was one.
+
+    Two `down` at once come one after the other. Raises InstanceError.
+    """
+    from podstead.linux.hold import Held, hold
+
+    had_server, deadline = False, time.monotonic() + DOWN_PATIENCE
+    with ExitStack() as stack:
+        while True:
+            if (server := instances.running(instance.paths)) is not None:
+                instances.stop(server, timeout=10)
+                had_server = True
+            if not instance.paths.data.is_dir():
+                break
+            try:
+                stack.enter_context(hold(instance.paths.lock_file))
+                break
+            except Held:
+                if time.monotonic() > deadline:
+                    text = f"the data directory {instance.data} is in use by another podstead process"
+                    raise InstanceError(text) from None
+                time.sleep(0.05)
+        yield had_server
+
+
+def _purge(instance: Instance) -> None:
     from podstead.linux.remove import remove_tree
 
-    kubeconfig.remove(file or kubeconfig.default_path(), instance.context)
     data = instance.paths.data
     if data.exists():
         remove_tree(data)
     instances.forget(instance.name)
+
+
+def _forget_context(instance: Instance, file: Path | None, done: str) -> None:
+    from podstead.cli import kubeconfig
+
+    target = file or kubeconfig.default_path()
+    try:
+        kubeconfig.remove(target, instance.context)
+    except (InstanceError, OSError) as error:
+        raise InstanceError(f"{done}, but {target} still has the context: {_text(error)}") from error
 
 
 @cli.command()
@@ -193,6 +287,9 @@ def status(name: str) -> None:
     server = instances.running(instance.paths)
     if server is None:
         click.echo(f"{_title(instance)} is down; its data is in {instance.data}")
+        sys.exit(NOT_RUNNING)
+    if not server.ready:
+        click.echo(f"{_title(instance)} is starting (pid {server.pid})")
         sys.exit(NOT_RUNNING)
     click.echo(report(instance, server))
 
@@ -211,6 +308,8 @@ def kubectl(name: str, arguments: tuple[str, ...]) -> None:
     instance = instances.find(name)
     if instance is None:
         raise InstanceError(f"there is no instance {name!r}: podstead up first")
+    if not instance.paths.admin_kubeconfig.exists():
+        raise InstanceError(f"{_title(instance)} has never been up: podstead up first")
     beside = Path(sys.executable).parent
     program = shutil.which("kubectl", path=f"{beside}:{os.environ.get('PATH', '')}")
     if program is None:

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from podstead.cli.instance import Instance, note_running
+from podstead.linux.hold import Held, hold
 
 LOG_BYTES, LOG_FILES = 8 << 20, 3
-READY = b"ready"
+READY = "ready"
 
 
 def serve(
@@ -24,9 +25,24 @@ def serve(
 ) -> int:
     """Run the server until SIGTERM or SIGINT; returns the exit code.
 
-    Once it is ready `on_ready` is called; `ready_fd` then gets a line `ready`, or else one line of error.
+    Once it is ready `on_ready` is called; `ready_fd` then gets a line: `ready`, or `ready PROBLEM` where the node is
+    not; or else one line of error.
     """
     _set_up_logging(None if foreground else instance.paths.server_log)
+    data = instance.paths.data
+    try:
+        # Held before anything is written there: of two at once the second must not touch a file of the first.
+        with hold(instance.paths.lock_file):
+            return _serve(instance, foreground, ready_fd, on_ready)
+    except Held:
+        message = f"the data directory {data} is in use by another podstead process"
+    except OSError as error:
+        message = f"the data directory {data} cannot be used: {error.strerror or error}"
+    return _end(ready_fd, message, foreground)
+
+
+def _serve(instance: Instance, foreground: bool, ready_fd: int, on_ready: Callable[[], object]) -> int:
+    note_running(instance.paths, foreground=foreground, ready=False)
     issuing = _issue_credentials(instance)
 
     import uvloop
@@ -39,12 +55,13 @@ def serve(
         issuing.wait()
     cluster = Cluster(ClusterConfig(instance.paths, instance.port, instance.subnet))
 
-    def ready() -> None:
-        note_running(instance.paths, foreground=foreground)
+    def ready(problem: str | None) -> None:
+        note_running(instance.paths, foreground=foreground, ready=True)
         on_ready()
-        _tell(ready_fd, READY)
+        _tell(ready_fd, f"{READY} {problem or ''}".rstrip())
         if foreground:
-            print(f"podstead is ready at {instance.url} (stop with Ctrl-C; pods go on)", flush=True)
+            state = f"runs, but its node is not ready ({problem})" if problem else "is ready"
+            print(f"podstead {state} at {instance.url} (stop with Ctrl-C; pods go on)", flush=True)
 
     async def main() -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -55,7 +72,7 @@ def serve(
 
     try:
         uvloop.run(main())
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, KeyboardInterrupt):
         return 0
     except (ClusterError, PkiError, StoreError) as error:
         return _end(ready_fd, str(error), foreground)
@@ -84,17 +101,17 @@ def _root(error: BaseException) -> str:
 
 
 def _end(ready_fd: int, message: str, foreground: bool) -> int:
-    _tell(ready_fd, message.encode())
+    _tell(ready_fd, message)
     if foreground:
         print(f"podstead: {message}", file=sys.stderr)
     return 1
 
 
-def _tell(descriptor: int, line: bytes) -> None:
+def _tell(descriptor: int, line: str) -> None:
     if descriptor < 0:
         return
     try:
-        os.write(descriptor, line + b"\n")
+        os.write(descriptor, " ".join(line.split()).encode() + b"\n")
         os.close(descriptor)
     except OSError:
         pass  # `up` was interrupted or has been answered already: the server runs all the same

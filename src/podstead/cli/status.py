@@ -34,8 +34,11 @@ def report(instance: Instance, server: RunningServer) -> str:
         ("pods' subnet", instance.subnet),
     ]
     for node in nodes:
-        ready = next(one for one in node["status"]["conditions"] if one["type"] == "Ready")
-        state = "Ready" if ready["status"] == "True" else f"not ready: {ready['message']}"
+        conditions = node["status"].get("conditions") or ()
+        ready: dict[str, Any] = next((one for one in conditions if one["type"] == "Ready"), {})
+        state = (
+            "Ready" if ready.get("status") == "True" else f"not ready: {ready.get('message', 'it has not said why')}"
+        )
         lines.append(
             ("node", f"{node['metadata']['name']}: {state}, {node['status']['nodeInfo']['containerRuntimeVersion']}")
         )
@@ -84,5 +87,7 @@ class _Api:
         except (OSError, http.client.HTTPException, ValueError) as error:
             waited = time.monotonic() - began
             raise InstanceError(f"the server runs but does not answer ({error}, after {waited:.0f} s)") from error
+        if answer.status != http.client.OK:
+            raise InstanceError(f"the server refuses to answer: {body.get('message', answer.reason)}")
         items: list[dict[str, Any]] = body["items"]
         return items

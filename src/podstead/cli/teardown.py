@@ -6,7 +6,7 @@ import asyncio
 import shutil
 from dataclasses import dataclass
 
-from podstead.cli.instance import Instance
+from podstead.cli.instance import Instance, InstanceError
 from podstead.linux import mounts
 from podstead.node.runtime.base import ContainerState
 
@@ -22,9 +22,16 @@ class Ended:
 def tear_down(instance: Instance, grace: float) -> Ended:
     """End pods (SIGTERM, SIGKILL after `grace` seconds) and remove mounts, namespaces, links, nft table, cgroups.
 
-    Idempotent; works after a crash, and on what a half-made start left. The data directory is kept.
+    Idempotent; works after a crash, and on what a half-made start left. The data directory is kept. The caller sees to
+    it that no server runs. Raises InstanceError.
     """
-    return asyncio.run(_tear_down(instance, grace))
+    from podstead.node.runtime.base import RuntimeFailure
+
+    try:
+        return asyncio.run(_tear_down(instance, grace))
+    except* RuntimeFailure as errors:
+        error = errors.exceptions[0]
+        raise InstanceError(f"not everything could be ended: {error}; try `podstead down` again") from error
 
 
 async def _tear_down(instance: Instance, grace: float) -> Ended:
@@ -37,7 +44,7 @@ async def _tear_down(instance: Instance, grace: float) -> Ended:
     rooms = NodeRooms.build(paths, instance.subnet)
     runtime = rooms.runtime
     await asyncio.to_thread(mounts.make_own_mount, paths.run)
-    await runtime.start()
+    await runtime.adopt()
     sandboxes = await runtime.list_sandboxes()
     containers = await runtime.list_containers()
     running = [status for status in containers if status.state is not ContainerState.EXITED]

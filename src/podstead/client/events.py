@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,7 +23,10 @@ log = logging.getLogger(__name__)
 NORMAL, WARNING = "Normal", "Warning"
 _WINDOW = 0.05
 """Seconds for which events are gathered: a pod's start gets the machine first, its seven events one commit after."""
+_LAST_WORDS = 1.0
+"""Seconds for what is queued at the end."""
 _REMEMBERED = 4096
+_NAME_LIMIT = 253
 _QUEUED = 10_000
 
 
@@ -69,6 +73,7 @@ class EventRecorder:
         self._queue: deque[_Record] = deque(maxlen=_QUEUED)
         self._wake = asyncio.Event()
         self._written: OrderedDict[tuple[object, ...], _Written] = OrderedDict()
+        self._last_stamp = 0
 
     def event(self, involved: dict[str, str], type_: str, reason: str, message: str) -> None:
         """Queue an event about `involved` (see `reference`); `message` is cut at 1,024 bytes, as the API demands."""
@@ -86,7 +91,8 @@ class EventRecorder:
                 await self._flush()
         finally:
             if self._queue:
-                await asyncio.wait_for(asyncio.shield(self._flush()), 1)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._flush(), _LAST_WORDS)
 
     async def _flush(self) -> None:
         records, self._queue = list(self._queue), deque(maxlen=_QUEUED)
@@ -110,11 +116,13 @@ class EventRecorder:
         except StatusError as error:
             # A namespace that ends takes its events with it: nothing is lost that anybody could read.
             log.debug("event not written: %s", error)
+        except Exception:
+            log.exception("event not written")
 
     async def _create(self, record: _Record) -> None:
         involved = dict(record.involved)
         namespace = involved.get("namespace", "default")
-        name = f"{involved['name']}.{int(record.moment.timestamp() * 1e9):x}{len(self._written) & 0xFFF:03x}"
+        name = self._name(involved["name"], record.moment)
         stamp = clock.rfc3339(record.moment)
         event: Object = {
             "apiVersion": "v1",
@@ -133,6 +141,12 @@ class EventRecorder:
         }
         self._remember(record.key, _Written(name, 1))
         await self._client.create("events", event, namespace)
+
+    def _name(self, involved: str, moment: datetime) -> str:
+        """Return OBJECT.NANOSECONDS in hex digits, as client-go names events; no two are alike."""
+        self._last_stamp = max(int(moment.timestamp() * 1e9), self._last_stamp + 1)
+        suffix = f".{self._last_stamp:x}"
+        return involved[: _NAME_LIMIT - len(suffix)].rstrip("-.") + suffix
 
     async def _repeat(self, record: _Record) -> None:
         written = self._written.get(record.key)

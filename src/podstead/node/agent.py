@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from podstead.client.base import Client, Object
-from podstead.client.events import NORMAL, EventRecorder
+from podstead.client.events import EventRecorder
 from podstead.client.informer import Informer
+from podstead.client.supervise import supervise
 from podstead.linux.remove import remove_tree
 from podstead.node import info
 from podstead.node.context import NodeContext, Volumes
@@ -38,14 +40,19 @@ class NodeParts:
 
 
 class Agent:
-    """Runs the pods that are bound to this node. `run` is its task; `ready` is set when the node is Ready."""
+    """Runs the pods that are bound to this node. `run` is its task.
+
+    It registers the node once `network_is_ready` or `network_failed` has told what becomes of the pods' network.
+    """
 
     def __init__(self, parts: NodeParts) -> None:
         self._runtime = parts.runtime
         self._parts = parts
         self._recorder = EventRecorder(parts.client, "kubelet", parts.name)
         self._statuses = StatusWriter(parts.client, self._pod_object)
-        self._registration = Registration(parts.client, parts.paths, parts.name, parts.host_ip, parts.runtime)
+        self._registration = Registration(
+            parts.client, parts.paths, parts.name, parts.host_ip, parts.runtime, self._recorder
+        )
         self._context = NodeContext(
             client=parts.client,
             runtime=parts.runtime,
@@ -62,22 +69,37 @@ class Agent:
         self._pods.on_add = self._pod_changed
         self._pods.on_update = lambda _old, new: self._pod_changed(new)
         self._pods.on_delete = self._pod_deleted
+        self._node = Informer(parts.client, "nodes", field_selector=f"metadata.name={parts.name}")
+        self._node.on_delete = lambda _node: self._registration.changed()
         self._workers: dict[str, PodWorker] = {}
         self._ended: dict[str, asyncio.Event] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._network_known = asyncio.Event()
         self.ready = asyncio.Event()
+        """The node is registered and its pods are known."""
         self.adopted = asyncio.Event()
         """The runtime tells the truth from now on."""
 
     def network_is_ready(self) -> None:
         """Pods may be plumbed from now on."""
         self._context.network_ready.set()
+        self._set_problem(None)
+        self._network_known.set()
 
-    async def network_failed(self, problem: str) -> None:
+    def network_failed(self, problem: str) -> None:
         """Have the node report that it is not ready; pods wait."""
-        self._registration.problem = problem
-        await self.ready.wait()
-        await self._registration.update()
+        self._set_problem(problem)
+        self._network_known.set()
+
+    @property
+    def problem(self) -> str | None:
+        """Why the node is not Ready; None when it is."""
+        return self._registration.problem
+
+    def _set_problem(self, problem: str | None) -> None:
+        if self._registration.problem != problem:
+            self._registration.problem = problem
+            self._registration.changed()
 
     async def run(self) -> None:
         """Adopt what runs, register, then run pods until cancelled; containers go on running after that."""
@@ -85,17 +107,22 @@ class Agent:
         self.adopted.set()
         async with asyncio.TaskGroup() as group:
             self._group = group
-            group.create_task(self._statuses.run(), name="statuses")
-            group.create_task(self._recorder.run(), name="events")
-            group.create_task(self._pods.run(), name="pods")
-            group.create_task(self._follow_exits(), name="exits")
+            self._keep(group, "statuses", self._statuses.run)
+            self._keep(group, "events", self._recorder.run)
+            self._keep(group, "pods", self._pods.run)
+            self._keep(group, "exits", self._follow_exits)
+            self._registration.record("Starting", "Starting kubelet.")
+            await self._network_known.wait()
             await self._registration.register()
-            node = {"kind": "Node", "name": self._parts.name, "uid": self._parts.name}
-            self._recorder.event(node, NORMAL, "Starting", "Starting kubelet.")
             await self._pods.synced.wait()
+            left = self._left_behind()
             self.ready.set()
-            group.create_task(self._registration.run(), name="heartbeat")
-            await self._clean_orphans()
+            self._keep(group, "node", self._node.run)
+            self._keep(group, "heartbeat", self._registration.run)
+            await self._clean_orphans(left)
+
+    def _keep(self, group: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        group.create_task(supervise(name, work), name=name)
 
     async def _follow_exits(self) -> None:
         async for event in self._runtime.events():
@@ -114,37 +141,51 @@ class Agent:
             return
         assert self._group is not None
         worker = self._workers[uid] = PodWorker(self._context, obj)
-        self._group.create_task(self._work(uid, worker), name=f"pod {obj['metadata']['name']}")
+        name = f"pod {worker.state.pod.full_name}"
+        self._group.create_task(self._work(uid, worker, name), name=name)
 
     def _pod_deleted(self, obj: Object) -> None:
         if (worker := self._workers.get(obj["metadata"]["uid"])) is not None:
             worker.removed()
 
-    async def _work(self, uid: str, worker: PodWorker) -> None:
+    async def _work(self, uid: str, worker: PodWorker, name: str) -> None:
         try:
-            await worker.run()
+            await supervise(name, worker.run)
         finally:
             del self._workers[uid]
+            self._statuses.forget(uid)
 
     def _pod_object(self, uid: str) -> Object | None:
         worker = self._workers.get(uid)
         return worker.state.obj if worker else None
 
-    async def _clean_orphans(self) -> None:
+    def _left_behind(self) -> list[tuple[str, Path]]:
+        """Return uid and directory of what an earlier server left of pods that the API does not know any more."""
+        paths = self._parts.paths
+        pods = [(entry.name, entry) for entry in _entries(paths.pods)]
+        logs = [(entry.name.rpartition("_")[2], entry) for entry in _entries(paths.pod_logs)]
+        return [(uid, entry) for uid, entry in pods + logs if uid not in self._workers]
+
+    async def _clean_orphans(self, left: list[tuple[str, Path]]) -> None:
         """End and remove what belongs to no pod of the API: its pod was deleted while no server ran."""
-        runtime, paths = self._runtime, self._parts.paths
-        known = set(self._workers)
+        runtime = self._runtime
         for sandbox in await runtime.list_sandboxes():
-            if sandbox.uid not in known:
+            if sandbox.uid not in self._workers:
                 log.info("removing what is left of pod %s/%s (%s)", sandbox.namespace, sandbox.name, sandbox.uid)
-                await runtime.remove_pod_sandbox(sandbox.id)
-        left = {entry.name for entry in _entries(paths.pods)} - known
-        for uid in left:
-            await self._parts.volumes.tear_down(uid)
-            await asyncio.to_thread(remove_tree, paths.pod(uid))
-        for entry in _entries(paths.pod_logs):
-            if entry.name.rpartition("_")[2] not in known:
-                await asyncio.to_thread(remove_tree, entry)
+                await self._guarded(sandbox.uid, runtime.remove_pod_sandbox(sandbox.id))
+        for uid, directory in left:
+            await self._guarded(uid, self._remove_directory(uid, directory))
+
+    async def _remove_directory(self, uid: str, directory: Path) -> None:
+        await self._parts.volumes.tear_down(uid)
+        await asyncio.to_thread(remove_tree, directory)
+
+    async def _guarded(self, uid: str, work: Awaitable[None]) -> None:
+        """What cannot be removed now is left for the next start."""
+        try:
+            await work
+        except Exception as error:
+            log.error("what is left of pod %s cannot be removed: %s", uid, error)
 
     # -- what the node's server asks
 
@@ -183,8 +224,7 @@ class Agent:
         ended = self._ended.setdefault(container_id, asyncio.Event())
         states = {status.id: status.state for status in await self._runtime.list_containers()}
         if states.get(container_id, ContainerState.EXITED) is ContainerState.EXITED:
-            self._ended.pop(container_id, None)
-            return
+            self._ended.pop(container_id, ended).set()
         await ended.wait()
 
 
