@@ -32,6 +32,10 @@ class Backoff:
         entry.updated = now
         return entry.delay
 
+    def forget(self, key: str) -> None:
+        """Let go of what is known of `key`: it will not be asked for any more."""
+        self._entries.pop(key, None)
+
     def delay(self, key: str) -> float:
         """Return the delay in force (0 if none)."""
         entry = self._entries.get(key)

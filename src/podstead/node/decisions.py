@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from enum import Enum, auto
 
 from podstead.node.runtime.base import ContainerState, ContainerStatus
@@ -22,12 +22,13 @@ class Action(Enum):
     """It has ended for good."""
 
 
-def decide(pod: Pod, latest: ContainerStatus | None) -> Action:
+def decide(pod: Pod, latest: ContainerStatus | None, replaced: Container[str] = ()) -> Action:
     """Return the next step for the container whose latest attempt is `latest` (None: there was none).
 
-    Source: Pod Lifecycle, "Container restart policy".
+    `replaced`: ids of containers that were ended because the pod's spec changed; they are made again whatever the
+    policy says. Source: Pod Lifecycle, "Container restart policy".
     """
-    if latest is None:
+    if latest is None or (latest.state is ContainerState.EXITED and latest.id in replaced):
         return Action.CREATE
     if latest.state is ContainerState.RUNNING:
         return Action.NONE
@@ -47,10 +48,23 @@ def by_name(containers: Iterable[ContainerStatus]) -> dict[str, list[ContainerSt
     return grouped
 
 
-def finished(pod: Pod, attempts: dict[str, list[ContainerStatus]]) -> bool:
+def finished(pod: Pod, attempts: Mapping[str, Sequence[ContainerStatus]], replaced: Container[str] = ()) -> bool:
     """Tell whether every container of the pod has ended for good."""
     latest = (attempts.get(container.name, [None])[-1] for container in pod.spec.containers)
-    return all(decide(pod, status) is Action.LEAVE for status in latest)
+    return all(decide(pod, status, replaced) is Action.LEAVE for status in latest)
+
+
+def changed(pod: Pod, attempts: Mapping[str, Sequence[ContainerStatus]]) -> list[ContainerStatus]:
+    """Return the running containers that are not what the spec says any more.
+
+    Of a container's spec only the image can be changed (and makes a difference to the kubelet, which hashes it).
+    """
+    wanted = {container.name: container.image for container in pod.spec.containers}
+    return [
+        statuses[-1]
+        for name, statuses in attempts.items()
+        if name in wanted and statuses[-1].state is ContainerState.RUNNING and statuses[-1].image != wanted[name]
+    ]
 
 
 def superfluous(attempts: Sequence[ContainerStatus]) -> Sequence[ContainerStatus]:

@@ -48,9 +48,12 @@ class PodEnding:
                 self._told.add(status.id)
                 state.record(status.name, NORMAL, "Killing", f"Stopping container {status.name}")
         grace = state.grace()
-        async with asyncio.TaskGroup() as group:
-            for status in alive:
-                group.create_task(runtime.stop_container(status.id, grace))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for status in alive:
+                    group.create_task(runtime.stop_container(status.id, grace))
+        except* RuntimeFailure as errors:
+            raise PassFailed("FailedKillPod", f"error killing pod: {errors.exceptions[0]}") from errors
 
     async def _release(self) -> None:
         """Give back network and volumes; the containers' records and logs stay until the pod is deleted."""

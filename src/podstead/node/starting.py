@@ -10,7 +10,7 @@ from pathlib import Path
 from podstead import clock
 from podstead.client.events import NORMAL, WARNING
 from podstead.node.containers import ConfigError, Surroundings, container_config
-from podstead.node.decisions import Action, decide, superfluous
+from podstead.node.decisions import Action, changed, decide, finished, superfluous
 from podstead.node.etcfiles import hosts_file, resolv_conf
 from podstead.node.pulling import ImagePuller
 from podstead.node.runtime.base import (
@@ -23,12 +23,15 @@ from podstead.node.runtime.base import (
     SandboxStatus,
 )
 from podstead.node.state import PassFailed, PodState
-from podstead.node.status import Waiting
+from podstead.node.status import Waiting, lost_attempt
 from podstead.node.volumes.base import VolumeError
 from podstead.objects.pod import Container
 
+_PATIENCE = 0.25
+"""Seconds for sandbox and volumes before a first status is written without them."""
 _CONFIG_RETRY = 10.0
 """Seconds until a container that could not be configured is tried again."""
+_HOSTS = "etc-hosts"
 DEADLINE_EXCEEDED = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
 
@@ -50,8 +53,9 @@ class PodStarting:
         self._context = state.context
         self._puller = ImagePuller(state.context, state.uid, state.record, state.wake)
         self._volumes: Mapping[str, Path] | None = None
-        self._first_seen = clock.now()
         self._announced = False
+        self._counted: dict[str, tuple[str, int]] = {}
+        """By container: image and attempt after which the next one was let through; it counts once."""
 
     async def close(self) -> None:
         await self._puller.close()
@@ -62,25 +66,60 @@ class PodStarting:
             self.state.failure = DEADLINE_EXCEEDED
             self.state.record("", NORMAL, *DEADLINE_EXCEEDED)
             return 0
-        attempts = await self.state.containers()
+        limit = asyncio.timeout(left)
+        try:
+            async with limit:
+                delays = await self._bring_up()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return 0  # The next pass sees the deadline.
+        waits = [delay for delay in (*delays, self._deadline_left()) if delay is not None]
+        return min(waits, default=None)
+
+    async def _bring_up(self) -> list[float | None]:
+        """Do what can be done now; returns the delays of what must wait."""
+        state = self.state
+        attempts = await state.containers()
+        if finished(state.pod, attempts, state.replaced):
+            state.complete = True
+            return [0]
+        attempts = await self._stop_changed(attempts)
         steps, delays = await self._plan(attempts)
         sandbox, volumes = await self._surroundings()
         if not self._announced:
             self._announced = True
-            await self.state.publish()
+            await state.publish()
         if steps:
             delays += await self._carry_out(steps, sandbox, volumes)
-        await self.state.publish()
+        await state.publish()
         await self._drop_superfluous()
-        waits = [delay for delay in (*delays, left) if delay is not None]
-        return min(waits, default=None)
+        return delays
+
+    async def _stop_changed(self, attempts: dict[str, list[ContainerStatus]]) -> dict[str, list[ContainerStatus]]:
+        """End containers whose image was changed in the spec; returns the attempts as they are then."""
+        state = self.state
+        stopped = changed(state.pod, attempts)
+        if not stopped:
+            return attempts
+        grace = state.grace()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for status in stopped:
+                    message = f"Container {status.name} definition changed, will be restarted"
+                    state.record(status.name, NORMAL, "Killing", message)
+                    state.replaced.add(status.id)
+                    group.create_task(self._context.runtime.stop_container(status.id, grace))
+        except* RuntimeFailure as errors:
+            raise PassFailed("FailedKillPod", f"error killing pod: {errors.exceptions[0]}") from errors
+        return await state.containers()
 
     def _deadline_left(self) -> float | None:
         seconds = self.state.pod.spec.active_deadline_seconds
         if seconds is None:
             return None
         began = self.state.pod.status.start_time
-        since = clock.parse(began) if began else self._first_seen
+        since = clock.parse(began) if began else self.state.first_seen
         return seconds - (clock.now() - since).total_seconds()
 
     async def _plan(self, attempts: Mapping[str, list[ContainerStatus]]) -> tuple[list[_Step], list[float | None]]:
@@ -90,7 +129,7 @@ class PodStarting:
         held = False
         for container in self.state.pod.spec.containers:
             latest = attempts[container.name][-1] if attempts.get(container.name) else None
-            action = decide(self.state.pod, latest)
+            action = decide(self.state.pod, latest, self.state.replaced)
             if action is Action.START and latest is not None:
                 steps.append(_Step(container, latest.attempt, container_id=latest.id))
                 continue
@@ -117,13 +156,17 @@ class PodStarting:
         now = clock.now().timestamp()
         ended = latest.finished_at.timestamp() if latest.finished_at else now
         restarts, pod = self.state.restarts, self.state.pod
-        rest = restarts.remaining(container.name, ended, now)
+        if self._counted.get(container.name) == (container.image, latest.attempt):
+            return 0.0  # Let through by an earlier pass, which then had to wait for the image.
+        key = f"{container.name} {container.image}"  # As the kubelet's: another image begins anew.
+        rest = restarts.remaining(key, ended, now)
         if rest <= 0:
-            restarts.failed(container.name, now)
+            restarts.failed(key, now)
+            self._counted[container.name] = container.image, latest.attempt
             return 0.0
         meta = pod.metadata
         full = f"{meta.name}_{meta.namespace}({meta.uid})"
-        delay = f"{int(restarts.delay(container.name))}s"
+        delay = f"{int(restarts.delay(key))}s"
         message = f"back-off {delay} restarting failed container={container.name} pod={full}"
         self.state.waiting[container.name] = Waiting("CrashLoopBackOff", message)
         event = f"Back-off restarting failed container {container.name} in pod {full}"
@@ -133,52 +176,74 @@ class PodStarting:
     def _attempt(self, container: Container, latest: ContainerStatus | None) -> int:
         if latest is not None:
             return latest.attempt + 1
-        known = self.state.pod.status.container(container.name)
-        if known is None:
-            return 0
-        return known.restart_count + 1 if known.container_id else known.restart_count
+        statuses = (self.state.obj.get("status") or {}).get("containerStatuses") or ()
+        return lost_attempt(next((status for status in statuses if status["name"] == container.name), None))[0]
 
     async def _surroundings(self) -> tuple[SandboxStatus, Mapping[str, Path]]:
         """Return the sandbox and the volumes, made at once where they are missing; raises PassFailed."""
-        making = asyncio.gather(self._sandbox(), self._set_up_volumes(), return_exceptions=True)
-        sandbox, volumes = await making
+        late = None if self._announced else asyncio.create_task(self._announce_late())
+        try:
+            sandbox, volumes = await asyncio.gather(self._sandbox(), self._set_up_volumes(), return_exceptions=True)
+        finally:
+            if late is not None:
+                late.cancel()
+                await asyncio.wait([late])
         for outcome in (sandbox, volumes):
             if isinstance(outcome, BaseException):
+                await self.state.publish()
                 raise outcome
         assert not isinstance(sandbox, BaseException)
         assert not isinstance(volumes, BaseException)
         return sandbox, volumes
 
+    async def _announce_late(self) -> None:
+        """Where sandbox or volumes take their time, write what is so far; else the first status comes with them."""
+        await asyncio.sleep(_PATIENCE)
+        await self.state.publish()
+
     async def _sandbox(self) -> SandboxStatus:
         present = await self.state.sandbox()
         if present is not None and present.ready:
+            self._write_hosts(present)
             return present
         pod, paths = self.state.pod, self._context.paths
         await self._context.network_ready.wait()
         if present is not None:
             self.state.record("", NORMAL, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
             await self._context.runtime.stop_pod_sandbox(present.id)
-        directory = paths.pod(self.state.uid)
-        directory.mkdir(parents=True, exist_ok=True)
         meta, spec = pod.metadata, pod.spec
-        hosts, resolver = directory / "etc-hosts", directory / "resolv.conf"
-        resolver.write_text(resolv_conf(spec.dns_policy, spec.dns_config))
-        hostname = spec.hostname or meta.name[:63].rstrip("-.")
+        directory = paths.pod(self.state.uid)
         config = SandboxConfig(
             namespace=meta.namespace,
             name=meta.name,
             uid=meta.uid,
-            hostname=hostname,
-            hosts_file=hosts,
-            resolv_conf=resolver,
+            hostname=self._hostname,
+            hosts_file=directory / _HOSTS,
+            resolv_conf=directory / "resolv.conf",
             log_directory=paths.pod_log_dir(meta.namespace, meta.name, meta.uid),
         )
         try:
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / _HOSTS).unlink(missing_ok=True)
+            config.resolv_conf.write_text(resolv_conf(spec.dns_policy, spec.dns_config))
             status = await self._context.runtime.run_pod_sandbox(config)
-        except RuntimeFailure as error:
+            self._write_hosts(status)
+        except (RuntimeFailure, OSError) as error:
             raise PassFailed("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}") from error
-        hosts.write_text(hosts_file(status.ip, hostname, spec.host_aliases))
         return status
+
+    @property
+    def _hostname(self) -> str:
+        return self.state.pod.spec.hostname or self.state.pod.metadata.name[:63].rstrip("-.")
+
+    def _write_hosts(self, sandbox: SandboxStatus) -> None:
+        """Write /etc/hosts unless it is there: a server that ended just after it made the sandbox wrote none."""
+        hosts = self._context.paths.pod(self.state.uid) / _HOSTS
+        if hosts.exists():
+            return
+        fresh = hosts.with_suffix(".new")
+        fresh.write_text(hosts_file(sandbox.ip, self._hostname, self.state.pod.spec.host_aliases))
+        fresh.replace(hosts)
 
     async def _set_up_volumes(self) -> Mapping[str, Path]:
         if self._volumes is None:
@@ -221,6 +286,10 @@ class PodStarting:
         except CreateFailed as error:
             self._note_failure(step, error)
             return ""
+        except (RuntimeFailure, OSError) as error:
+            self.state.waiting[container.name] = Waiting("CreateContainerError", str(error))
+            self.state.record(container.name, WARNING, "Failed", f"Error: {error}")
+            return ""
         self.state.never_made.pop(container.name, None)
         self.state.record(container.name, NORMAL, "Created", f"Created container: {container.name}")
         return container_id
@@ -238,12 +307,16 @@ class PodStarting:
 
     async def _start(self, step: _Step, container_id: str) -> float | None:
         """Start it; returns the delay to the next pass: 0 where it failed, for the restart policy decides then."""
-        name = step.container.name
+        name, runtime = step.container.name, self._context.runtime
         try:
-            await self._context.runtime.start_container(container_id)
-        except CreateFailed as error:
+            await runtime.start_container(container_id)
+        except RuntimeFailure as error:
             self.state.record(name, WARNING, "Failed", f"Error: {error}")
-            return 0
+            states = {status.id: status.state for status in await runtime.list_containers()}
+            if states.get(container_id) is ContainerState.EXITED:
+                return 0
+            self.state.waiting[name] = Waiting("RunContainerError", str(error))
+            return _CONFIG_RETRY
         self.state.waiting.pop(name, None)
         self.state.record(name, NORMAL, "Started", f"Started container {name}")
         return None

@@ -44,10 +44,13 @@ class PodState:
         """Reason and message, once the pod as a whole has failed (DeadlineExceeded)."""
         self.complete = False
         """Every container has ended for good."""
+        self.first_seen = clock.now()
         self.restarts = Backoff()
         self.waiting: dict[str, Waiting] = {}
         self.never_made: dict[str, ContainerStatus] = {}
         """By container: an attempt that could not be created or configured, told as one that ended."""
+        self.replaced: set[str] = set()
+        """Ids of containers that were ended because their definition changed; made again whatever the policy says."""
         self._messages: dict[str, str] = {}
         self._terminated_at: float | None = None
 
@@ -84,6 +87,9 @@ class PodState:
         for name, failed in self.never_made.items():
             if not attempts.get(name) or attempts[name][-1].attempt < failed.attempt:
                 attempts.setdefault(name, []).append(failed)
+        present = {status.id for status in listed}
+        self._messages = {id_: message for id_, message in self._messages.items() if id_ in present}
+        self.replaced &= present
         for name, statuses in attempts.items():
             attempts[name] = [await self._with_message(status) for status in statuses]
         return attempts
@@ -108,23 +114,32 @@ class PodState:
     async def publish(self, *, terminating: bool = False) -> dict[str, list[ContainerStatus]]:
         """Compute the status from what is, have it written, and return the attempts that it was computed from."""
         attempts, sandbox = await self.containers(), await self.sandbox()
-        if self.removed or self.pod.status.phase in TERMINAL:
+        if self.removed or self._end_is_told():
             return attempts
-        self.complete = self.complete or finished(self.pod, attempts)
-        names = {status.image_id: await self._image_name(status) for one in attempts.values() for status in one}
+        self.complete = self.complete or finished(self.pod, attempts, self.replaced)
+        latest = [statuses[-1] for statuses in attempts.values()]
+        names = {(status.image, status.image_id): await self._image_name(status) for status in latest}
+        ended = terminating or self.complete
         facts = Facts(
             host_ip=self.context.host_ip,
-            pod_ip=sandbox.ip if sandbox else self.pod.status.pod_ip,
-            sandbox_ready=bool(sandbox and sandbox.ready),
+            seen_at=self.first_seen,
+            pod_ip=(sandbox.ip if sandbox else "") or self.pod.status.pod_ip,
+            sandbox_ready=bool(sandbox and sandbox.ready and not ended),
             containers=attempts,
             waiting=self.waiting,
             image_names=names,
-            terminating=terminating or self.complete,
+            terminating=ended,
             failure=self.failure,
         )
         old = self.obj.get("status") or {}
         self.context.statuses.write(self.uid, pod_status(self.pod, old, facts, "podstead"))
         return attempts
+
+    def _end_is_told(self) -> bool:
+        """The API has the pod's last word; a phase alone, set to Failed by somebody else, is not that."""
+        status = self.pod.status
+        told = sum(one.state.terminated is not None for one in status.container_statuses)
+        return status.phase in TERMINAL and told >= len(self.pod.spec.containers)
 
     async def _image_name(self, status: ContainerStatus) -> tuple[str, str]:
         try:
@@ -133,5 +148,6 @@ class PodState:
             image = None  # the store cannot be read: told where an image is asked for, not here
         if image is None:
             return status.image, f"sha256:{status.image_id}" if status.image_id else ""
-        name = image.tags[0] if image.tags else status.image
+        own = (tag for tag in image.tags if tag == status.image or tag.endswith(f"/{status.image}"))
+        name = next(own, image.tags[0] if image.tags else status.image)
         return name, image.digests[0] if image.digests else f"sha256:{image.id}"

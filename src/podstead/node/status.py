@@ -17,6 +17,21 @@ from podstead.objects.pod import Container, Pod, qos_class
 
 TERMINAL = ("Succeeded", "Failed")
 CONTAINER_CREATING = "ContainerCreating"
+_OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+_OWN_FIELDS = (
+    "observedGeneration",
+    "phase",
+    "conditions",
+    "hostIP",
+    "hostIPs",
+    "podIP",
+    "podIPs",
+    "startTime",
+    "containerStatuses",
+    "qosClass",
+    "reason",
+    "message",
+)
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -33,12 +48,14 @@ class Facts:
     """What the worker knows of its pod. `containers`: by container name, oldest attempt first."""
 
     host_ip: str
+    seen_at: datetime
+    """When the node saw the pod first: its startTime, if the API has none yet."""
     pod_ip: str = ""
     sandbox_ready: bool = False
     containers: Mapping[str, Sequence[ContainerStatus]] = field(default_factory=dict)
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
-    image_names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """By image id: the name and imageID to report."""
+    image_names: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
+    """By image (as the pod names it) and image id: the name and imageID to report."""
     terminating: bool = False
     """Every container has been told to end and none will be started again."""
     failure: tuple[str, str] | None = None
@@ -47,7 +64,10 @@ class Facts:
 
 def pod_status(pod: Pod, old: Object, facts: Facts, runtime: str) -> dict[str, Any]:
     """Return the pod's status. `old` is the one in the API: transition times that still hold are kept."""
-    containers = [_container_status(container, pod, facts, runtime) for container in pod.spec.containers]
+    known = {status["name"]: status for status in old.get("containerStatuses") or ()}
+    containers = [
+        _container_status(container, known.get(container.name), facts, runtime) for container in pod.spec.containers
+    ]
     phase = "Failed" if facts.failure and facts.terminating else _phase(pod, containers, facts.terminating)
     if old.get("phase") in TERMINAL:
         phase = old["phase"]
@@ -57,7 +77,7 @@ def pod_status(pod: Pod, old: Object, facts: Facts, runtime: str) -> dict[str, A
         "conditions": _conditions(pod, old, facts, containers, phase),
         "hostIP": facts.host_ip,
         "hostIPs": [{"ip": facts.host_ip}],
-        "startTime": old.get("startTime") or clock.rfc3339(),
+        "startTime": old.get("startTime") or clock.rfc3339(facts.seen_at),
         "containerStatuses": containers,
         "qosClass": old.get("qosClass") or qos_class(pod),
     }
@@ -70,20 +90,50 @@ def pod_status(pod: Pod, old: Object, facts: Facts, runtime: str) -> dict[str, A
     return status
 
 
-def _container_status(container: Container, pod: Pod, facts: Facts, runtime: str) -> dict[str, Any]:
+def merged(own: Object, present: Object) -> dict[str, Any]:
+    """Return the status to write: `own` (of `pod_status`) and what others have written into the API's present one.
+
+    Others' are conditions of other types, fields that no node writes, and an end: what has failed stays failed.
+    """
+    foreign = [one for one in present.get("conditions") or () if one["type"] not in _OWN_CONDITIONS]
+    others = {key: value for key, value in present.items() if key not in _OWN_FIELDS}
+    status = {**others, **own, "conditions": [*own["conditions"], *foreign]}
+    if present.get("phase") in TERMINAL and own["phase"] != present["phase"]:
+        status |= {key: present[key] for key in ("phase", "reason", "message") if key in present}
+    return status
+
+
+def lost_attempt(known: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
+    """Return restartCount and lastState of a container of which the runtime has no record (any more).
+
+    `known` is its status in the API. One that ran counts as an attempt, though nobody knows how it ended.
+    """
+    if known is None:
+        return 0, {}
+    count, last, state = known.get("restartCount", 0), known.get("lastState") or {}, known.get("state") or {}
+    if not known.get("containerID"):
+        return count, last
+    if "terminated" in state:
+        return count + 1, {"terminated": state["terminated"]}
+    if "running" in state:
+        return count + 1, {"terminated": {**_never_ran("Running"), "containerID": known["containerID"]}}
+    return (count + 1 if last else count), last
+
+
+def _container_status(
+    container: Container, known: Mapping[str, Any] | None, facts: Facts, runtime: str
+) -> dict[str, Any]:
     attempts = facts.containers.get(container.name, ())
-    latest = attempts[-1] if attempts else None
-    waiting = facts.waiting.get(container.name)
-    status: dict[str, Any] = {"name": container.name}
+    if not attempts:
+        return _status_without_record(container, known, facts)
+    latest, waiting = attempts[-1], facts.waiting.get(container.name)
     last_state: dict[str, Any] = {}
     exited_before = [attempt for attempt in attempts[:-1] if attempt.state is ContainerState.EXITED]
     if exited_before:
         last_state = {"terminated": _terminated(exited_before[-1], runtime)}
-    if latest is None:
-        state = _waiting(waiting or Waiting(CONTAINER_CREATING))
-        if facts.terminating:
-            state = {"terminated": _never_ran()}
-    elif latest.state is ContainerState.RUNNING:
+    elif latest.attempt > 0 and known is not None:
+        last_state = known.get("lastState") or {}
+    if latest.state is ContainerState.RUNNING:
         state = {"running": {"startedAt": _time(latest.started_at)}}
     elif latest.state is ContainerState.EXITED:
         state = {"terminated": _terminated(latest, runtime)}
@@ -92,21 +142,39 @@ def _container_status(container: Container, pod: Pod, facts: Facts, runtime: str
     else:
         state = _waiting(waiting or Waiting(CONTAINER_CREATING))
     running = "running" in state
-    name, image_id = container.image, ""
-    if latest is not None:
-        name, image_id = facts.image_names.get(latest.image_id, (latest.image, f"sha256:{latest.image_id}"))
-    status |= {
+    name, image_id = facts.image_names.get((latest.image, latest.image_id), (latest.image, f"sha256:{latest.image_id}"))
+    status: dict[str, Any] = {
+        "name": container.name,
         "state": state,
         "lastState": last_state,
         "ready": running,
-        "restartCount": latest.attempt if latest else 0,
+        "restartCount": latest.attempt,
         "image": name,
         "imageID": image_id,
         "started": running,
     }
-    if latest is not None and latest.id:
-        status["containerID"] = f"{runtime}://{latest.id}"
-    return status
+    return status | ({"containerID": f"{runtime}://{latest.id}"} if latest.id else {})
+
+
+def _status_without_record(container: Container, known: Mapping[str, Any] | None, facts: Facts) -> dict[str, Any]:
+    """Nothing was made yet, or a record was lost: with the runtime's state, or by a server that died while creating."""
+    count, last_state = lost_attempt(known)
+    if not facts.terminating:
+        state = _waiting(facts.waiting.get(container.name, Waiting(CONTAINER_CREATING)))
+    elif known is not None and "terminated" in (known.get("state") or {}):
+        return dict(known)
+    else:
+        state = {"terminated": _never_ran()}
+    return {
+        "name": container.name,
+        "state": state,
+        "lastState": last_state,
+        "ready": False,
+        "restartCount": count,
+        "image": container.image,
+        "imageID": "",
+        "started": False,
+    }
 
 
 def _waiting(waiting: Waiting) -> dict[str, Any]:
@@ -127,12 +195,15 @@ def _terminated(status: ContainerStatus, runtime: str) -> dict[str, Any]:
     return terminated
 
 
-def _never_ran() -> dict[str, Any]:
-    """A pod ended before this container was made: the kubelet's words for it."""
+def _never_ran(used_to_be: str = "") -> dict[str, Any]:
+    """A pod ended before this container was made, or its record was lost: the kubelet's words for both."""
+    message = "The container could not be located when the pod was terminated"
+    if used_to_be:
+        message = f"The container could not be located when the pod was deleted.  The container used to be {used_to_be}"
     return {
         "exitCode": 137,
         "reason": "ContainerStatusUnknown",
-        "message": "The container could not be located when the pod was terminated",
+        "message": message,
         "startedAt": None,
         "finishedAt": None,
     }
@@ -150,7 +221,7 @@ def _phase(pod: Pod, containers: Sequence[Mapping[str, Any]], terminating: bool)
             running += 1
         elif "terminated" in state or last is not None:
             stopped += 1
-            succeeded += (state.get("terminated") or last)["exitCode"] == 0
+            succeeded += "terminated" in state and state["terminated"]["exitCode"] == 0
         else:
             waiting += 1
     if waiting:
@@ -182,10 +253,10 @@ def _conditions(
         "Initialized": initialized,
         "Ready": ready,
         "ContainersReady": ready,
+        "PodScheduled": (True, "", ""),
     }
     before = {condition["type"]: condition for condition in old.get("conditions") or ()}
-    foreign = [condition for kind, condition in before.items() if kind not in own]
-    return [_condition(pod, kind, value, before.get(kind)) for kind, value in own.items()] + foreign
+    return [_condition(pod, kind, value, before.get(kind)) for kind, value in own.items()]
 
 
 def _condition(pod: Pod, kind: str, value: tuple[bool, str, str], before: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -37,6 +37,7 @@ class PodWorker:
         self._starting = PodStarting(self.state)
         self._ending = PodEnding(self.state)
         self._failures = 0
+        self._interrupted = False
 
     def update(self, obj: Object) -> None:
         """Take the pod's new object (same uid)."""
@@ -64,6 +65,7 @@ class PodWorker:
 
     def _interrupt(self) -> None:
         if self._pass is not None and not self._ending.settling:
+            self._interrupted = True
             self._pass.cancel()
 
     async def run(self) -> None:
@@ -88,21 +90,25 @@ class PodWorker:
 
     async def _guarded_pass(self) -> float | None:
         """Run one pass; an unexpected failure is logged, told as an event, and tried again with a growing delay."""
+        self._interrupted = False
         self._pass = asyncio.create_task(self._one_pass(), name=f"pass {self.state.pod.full_name}")
-        try:
-            await asyncio.wait([self._pass])
-            if self._pass.cancelled():
+        await asyncio.wait([self._pass])
+        if self._pass.cancelled():
+            if self._interrupted:
                 return 0
-            delay = self._pass.result()
-        except PassFailed as failure:
-            self.state.record("", WARNING, failure.reason, str(failure))
-            return self._next_try()
-        except Exception as error:
-            log.exception("pod %s: a pass failed", self.state.pod.full_name)
+            error: BaseException = RuntimeError("a part of the pass was cancelled")
+        else:
+            failure = self._pass.exception()
+            if failure is None:
+                self._failures = 0
+                return self._pass.result()
+            error = _first(failure)
+        if isinstance(error, PassFailed):
+            self.state.record("", WARNING, error.reason, str(error))
+        else:
+            log.error("pod %s: a pass failed", self.state.pod.full_name, exc_info=error)
             self.state.record("", WARNING, "FailedSync", f"error syncing pod: {error}")
-            return self._next_try()
-        self._failures = 0
-        return delay
+        return self._next_try()
 
     def _next_try(self) -> float:
         self._failures += 1
@@ -118,3 +124,10 @@ class PodWorker:
             await self._starting.close()
             return await self._ending.one_pass()
         return await self._starting.one_pass()
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what a TaskGroup failed of."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
