@@ -28,7 +28,7 @@ class WorkQueue:
         self._busy: set[str] = set()
         self._again: set[str] = set()
         self._failures: dict[str, int] = {}
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def add(self, key: str) -> None:
         if key in self._busy:
@@ -38,14 +38,18 @@ class WorkQueue:
             self._queue.put_nowait(key)
 
     def add_after(self, key: str, seconds: float) -> None:
-        """Add `key` in that many seconds."""
+        """Add `key` in that many seconds, or when an earlier call for it is due: the work itself asks again."""
+        loop = asyncio.get_running_loop()
+        known = self._timers.get(key)
+        if known is not None:
+            if known.when() <= loop.time() + seconds:
+                return
+            known.cancel()
+        self._timers[key] = loop.call_later(seconds, self._due, key)
 
-        def due() -> None:
-            self._timers.discard(handle)
-            self.add(key)
-
-        handle = asyncio.get_running_loop().call_later(seconds, due)
-        self._timers.add(handle)
+    def _due(self, key: str) -> None:
+        del self._timers[key]
+        self.add(key)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -54,8 +58,9 @@ class WorkQueue:
                 for number in range(self._workers):
                     group.create_task(self._worker(), name=f"{self._name} {number}")
         finally:
-            for timer in self._timers:
+            for timer in self._timers.values():
                 timer.cancel()
+            self._timers.clear()
 
     async def _worker(self) -> None:
         while True:

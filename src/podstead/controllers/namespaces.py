@@ -107,7 +107,9 @@ class NamespaceController:
 
     async def _tell(self, namespace: Object, left: dict[str, int], held: dict[str, int]) -> None:
         """Write the conditions that say what the namespace waits for."""
-        remaining = ", ".join(f"{resource} has {count} resource instances" for resource, count in sorted(left.items()))
+        remaining = ", ".join(
+            f"{_full(resource)} has {count} resource instances" for resource, count in sorted(left.items())
+        )
         finalizers = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(held.items()))
         wanted = [*_SETTLED, ("NamespaceContentRemaining", "True", "SomeResourcesRemain", _REMAIN + remaining)]
         if held:
@@ -126,3 +128,8 @@ class NamespaceController:
             return
         told = {**namespace, "status": {**namespace["status"], "conditions": conditions}}
         await self._client.update("namespaces", told, subresource="status")
+
+
+def _full(resource: str) -> str:
+    """RESOURCE.GROUP, as the real controller writes it: nothing after the dot for the core group."""
+    return resource if "." in resource else f"{resource}."

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from podstead import clock
 from podstead.client.base import Client, Object
 from podstead.client.events import NORMAL, WARNING, EventRecorder, reference
-from podstead.client.informer import Informer
+from podstead.client.informer import Informer, key_of
 from podstead.controllers.base import WorkQueue
 from podstead.objects.errors import StatusError
 from podstead.objects.pod import Pod, Toleration, from_object
@@ -87,7 +87,7 @@ class Scheduler:
         self._nodes.on_update = self._node_changed
         self._pods = Informer(client, "pods")
         self._pods.on_add = self._pod_seen
-        self._pods.on_update = lambda _old, new: self._pod_seen(new)
+        self._pods.on_update = self._pod_changed
         self._pods.on_delete = self._pod_gone
         self._pending: set[str] = set()
         self._used: dict[str, tuple[str, Demand]] = {}
@@ -116,16 +116,24 @@ class Scheduler:
             self._queue.add(key)
 
     def _pod_seen(self, obj: Object) -> None:
-        meta, spec = obj["metadata"], obj["spec"]
-        key = f"{meta['namespace']}/{meta['name']}"
+        key, spec = key_of(obj), obj["spec"]
         if spec.get("nodeName"):
             self._pending.discard(key)
             if obj.get("status", {}).get("phase") in _DONE:
                 self._release(key)
-            elif key not in self._used:
+            elif key not in self._used or self._used[key][0] != spec["nodeName"]:
                 self._used[key] = spec["nodeName"], Demand.of(from_object(obj))
-        elif self._is_ours(obj) and key not in self._pending:
+        elif not self._is_ours(obj):
+            self._pending.discard(key)
+        elif key not in self._pending:
             self._pending.add(key)
+            self._queue.add(key)
+
+    def _pod_changed(self, old: Object, new: Object) -> None:
+        """As `_pod_seen`; one that waits is looked at again where its spec is another (a toleration more)."""
+        self._pod_seen(new)
+        key = key_of(new)
+        if key in self._pending and old["spec"] != new["spec"]:
             self._queue.add(key)
 
     @staticmethod
@@ -133,7 +141,7 @@ class Scheduler:
         return obj["spec"].get("schedulerName", NAME) == NAME and not obj["metadata"].get("deletionTimestamp")
 
     def _pod_gone(self, obj: Object) -> None:
-        key = f"{obj['metadata']['namespace']}/{obj['metadata']['name']}"
+        key = key_of(obj)
         self._pending.discard(key)
         self._release(key)
 
@@ -180,13 +188,19 @@ class Scheduler:
         try:
             await self._client.create_subresource("pods", meta["name"], meta["namespace"], "binding", binding)
         except StatusError as error:
-            self._release(key)
+            self._unassume(key)
             if error.code == 404:
                 return
             raise
         self._pending.discard(key)
         message = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
         self._recorder.event(reference(obj), NORMAL, "Scheduled", message)
+
+    def _unassume(self, key: str) -> None:
+        """Give the room back, unless the pod was bound by another. Wakes nobody: that would try the same at once."""
+        now = self._pods.store.get(key)
+        if now is None or not now["spec"].get("nodeName"):
+            self._used.pop(key, None)
 
     async def _tell_unschedulable(self, obj: Object, reasons: Counter[str]) -> None:
         total = sum(reasons.values())
