@@ -89,15 +89,31 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
     if not isinstance(config, dict):
         raise InstanceError(f"{file} is no kubeconfig: not a mapping")
+    for section in _SECTIONS:
+        entries = config.get(section) or []
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise InstanceError(f"{file} is no kubeconfig: its {section} are no list of mappings")
     return config
 
 
 def _write(file: Path, config: dict[str, Any]) -> None:
-    """Replace `file` in one step, readable by its owner alone; a link is followed, so that it stays a link."""
+    """Replace `file` in one step, readable by its owner alone; a link is followed, so that it stays a link.
+
+    The owner stays who it is: under sudo the file is the user's own.
+    """
     target = file.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=".kubeconfig")
-    with os.fdopen(descriptor, "w") as fresh:
-        yaml.safe_dump(config, fresh, sort_keys=False)
-        fresh.flush()
-        os.fsync(fresh.fileno())
-    Path(name).replace(target)
+    fresh = Path(name)
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            yaml.safe_dump(config, stream, sort_keys=False)
+            if target.exists():
+                before = target.stat()
+                os.fchown(stream.fileno(), before.st_uid, before.st_gid)
+            stream.flush()
+            os.fsync(stream.fileno())
+        fresh.replace(target)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
