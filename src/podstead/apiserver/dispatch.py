@@ -83,8 +83,8 @@ class Dispatcher:
             return self._health.answer(call.info)
         if first in ("api", "apis"):
             return self._discovery.answer(path, call.accept, call.request.headers.get("Host", ""))
-        if path.startswith("/openapi/v3"):
-            return await self._openapi.answer(path, text(call.info.query, "hash"))
+        if first == "openapi":
+            return await self._openapi.answer(path, call.accept, text(call.info.query, "hash"))
         raise path_not_found()
 
     def _paths(self) -> list[str]:

@@ -79,15 +79,16 @@ _LIST = (
 )
 _DELETE_COLLECTION = (*_DELETE, *_SELECT)
 # What the requests without a body take in their query: https://kubernetes.io/docs/reference/kubernetes-api/ (pods).
+_ATTACH = (
+    _query("container"),
+    _query("stderr", "boolean"),
+    _query("stdin", "boolean"),
+    _query("stdout", "boolean"),
+    _query("tty", "boolean"),
+)
 _CONNECT: dict[str, tuple[Schema, ...]] = {
-    "exec": (
-        _query("command"),
-        _query("container"),
-        _query("stderr", "boolean"),
-        _query("stdin", "boolean"),
-        _query("stdout", "boolean"),
-        _query("tty", "boolean"),
-    ),
+    "attach": _ATTACH,
+    "exec": (_query("command"), *_ATTACH),
     "log": (
         _query("container"),
         _query("follow", "boolean"),
@@ -98,6 +99,7 @@ _CONNECT: dict[str, tuple[Schema, ...]] = {
         _query("tailLines", "integer"),
         _query("timestamps", "boolean"),
     ),
+    "portforward": (_query("ports", "integer"),),
 }
 _ACTIONS = {"create": "post", "update": "put"}
 _METHODS = {"create": "post", "update": "put", "list": "get", "deletecollection": "delete"}
