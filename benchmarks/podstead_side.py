@@ -99,6 +99,13 @@ class Instance:
         """The server's pid."""
         return int(json.loads(Path(f"/run/podstead/{self.name}/server.json").read_text())["pid"])
 
+    def last_words(self, lines: int = 20) -> str:
+        """Return the end of the server's log; empty where there is none."""
+        try:
+            return "\n".join((self._data / "server.log").read_text(errors="replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
     def monitors(self) -> list[int]:
         return machine.monitors(f"/run/podstead/{self.name}/")
 

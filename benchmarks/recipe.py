@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class Plan:
 
 
 FULL = Plan(repetitions=20, starts=5, pods=MANY, bursts=3, podman_pods=5, idle=20.0, settle=2.0)
-QUICK = Plan(repetitions=2, starts=1, pods=3, bursts=1, podman_pods=1, idle=0.5, settle=0.0)
+QUICK = Plan(repetitions=1, starts=1, pods=3, bursts=1, podman_pods=1, idle=0.5, settle=0.0)
 
 
 class Figures:
@@ -58,7 +58,7 @@ class Figures:
     def __init__(self, plan: Plan) -> None:
         many = f"{plan.pods} pods"
         self.create = Row("create -> both containers running", "ms", limit=100, factor=4)
-        self.create_by_kubectl = Row("the same, by kubectl create", "ms", factor=None)
+        self.create_by_kubectl = Row("the same, by kubectl create", "ms")
         self.execute = Row("exec of true", "ms")
         self.execute_by_kubectl = Row("the same, by kubectl exec", "ms")
         self.ended = Row("delete, grace 0 -> processes gone", "ms", limit=150)
@@ -76,7 +76,7 @@ class Figures:
         self.pss_many = Row(f"memory (PSS), {many}", "MB")
         self.rss_many = Row(f"memory (RSS), {many}", "MB")
         self.pss_each = Row(f"memory (PSS) a pod more, of {many}", "MB", limit=1.5)
-        self.pss_after = Row("memory (PSS), no pod, after all pods of this run", "MB")
+        self.pss_after = Row("memory (PSS), no pod, after all pods of the run", "MB")
 
     def rows(self) -> list[Row]:
         return [row for row in vars(self).values() if isinstance(row, Row)]
@@ -198,11 +198,11 @@ class Benchmark:
         figures.removed.podman.add(theirs.removed * MILLI)
 
     async def _bursts(self, api: Api) -> None:
-        """Many pods at once; memory and idle time with all of them in the last round."""
+        """Many pods at once; memory and idle time with all of them in the last round, beside none just before it."""
         plan, figures = self._plan, self.figures
         say(f"{plan.pods} pods at once, {plan.bursts} times; memory and idle time with them")
-        before = figures.pss_empty.podstead.median or 0.0
         for number in range(plan.bursts):
+            before = self._instance.memory().pss
             names = [f"many-{number}-{one}" for one in range(plan.pods)]
             figures.burst.podstead.add(await api.until_running([self._pod(name) for name in names]))
             if number == plan.bursts - 1:
@@ -228,7 +228,7 @@ class Benchmark:
         self.figures.pss_each.podman.add(used.pss / plan.podman_pods)
         if plan.podman_pods != plan.pods:
             self.notes.append(
-                f"podman started {plan.podman_pods} pods one by one; its figure for {plan.pods} is scaled from that"
+                f"podman's pods one by one: {plan.podman_pods} were measured and the figure scaled to {plan.pods}"
             )
 
 
@@ -251,6 +251,9 @@ async def measure(plan: Plan, where: Path | None, limit: float) -> tuple[Benchma
         try:
             async with asyncio.timeout(limit):
                 await benchmark.run()
+        except BaseException:
+            print(instance.last_words(), file=sys.stderr, flush=True)
+            raise
         finally:
             # Not in the cancelled task's own time: the end is bounded by its commands' limits.
             await asyncio.shield(clean(benchmark, instance))
@@ -286,8 +289,6 @@ def arguments() -> argparse.Namespace:
 def chosen(options: argparse.Namespace) -> Plan:
     plan = QUICK if options.quick else FULL
     asked = {"repetitions": options.repetitions, "podman_pods": options.podman_pods}
-    from dataclasses import replace
-
     return replace(plan, **{name: max(value, 1) for name, value in asked.items() if value is not None})
 
 
