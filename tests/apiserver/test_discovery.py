@@ -21,7 +21,7 @@ async def test_the_resource_list_has_what_drain_looks_for(instance: Instance) ->
     assert resources["pods"]["shortNames"] == ["po"]
     assert resources["pods"]["categories"] == ["all"]
     assert not resources["nodes"]["namespaced"]
-    assert "pods/attach" not in resources
+    assert resources["pods/attach"]["verbs"] == resources["pods/portforward"]["verbs"] == ["create", "get"]
 
 
 async def test_aggregated_discovery_says_the_same(instance: Instance) -> None:

@@ -44,13 +44,3 @@ class Call:
         self.streaming = response
         await response.prepare(self.request)
         return response
-
-
-class TakenOver(web.StreamResponse):
-    """What a handler returns when nothing more may be written on the connection; the server then closes it."""
-
-    async def prepare(self, request: web.BaseRequest) -> None:
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        return None

@@ -10,12 +10,13 @@ from aiohttp import web
 
 from podstead.apiserver import containers
 from podstead.apiserver.answers import Answer
-from podstead.apiserver.call import Call, TakenOver
+from podstead.apiserver.call import Call
 from podstead.apiserver.nodes import NodeRequest
 from podstead.apiserver.request import flag, integer, text
 from podstead.objects.errors import FieldError, bad_request, invalid
 from podstead.registry.entry import Entry
 from podstead.streams.dialer import NodeDialer
+from podstead.streams.upgrade import TakenOver
 
 _TEXT = "text/plain"
 _FLAGS = ("follow", "previous", "timestamps")

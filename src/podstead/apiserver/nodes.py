@@ -27,6 +27,7 @@ class NodeRequest:
         self.status = 0
         self.head = b""
         """The answer's head as received, with the empty line that ends it."""
+        self._given_away = False
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEAD_LIMIT)
 
     @classmethod
@@ -43,6 +44,8 @@ class NodeRequest:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._given_away:
+            return
         if kind is None:
             await self.stream.close()
         else:
@@ -62,6 +65,19 @@ class NodeRequest:
             raise internal_error(f"the node did not answer within {_HEAD_SECONDS:.0f} seconds") from error
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ValueError) as error:
             raise internal_error("the node's answer is not HTTP, or it closed the connection") from error
+
+    def give_away(self) -> Stream:
+        """Return the connection, for good: whoever takes it closes it."""
+        self._given_away = True
+        return self.stream
+
+    def header(self, name: str) -> str:
+        """Return a header of the answer, "" where it has none such."""
+        for line in self.head.split(b"\r\n")[1:]:
+            key, _, value = line.partition(b":")
+            if key.strip().lower() == name.lower().encode():
+                return value.decode("latin-1").strip()
+        return ""
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the answer's body as it arrives. Raises ConnectionResetError where it breaks off."""

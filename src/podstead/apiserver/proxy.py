@@ -1,4 +1,4 @@
-"""pods/exec and pods/attach: find the node, pass the upgrade on to its server, and join the two connections.
+"""pods/exec, attach and portforward: find the node, pass the upgrade on to its server, and join the two connections.
 
 The handshake (WebSocket or SPDY, its subprotocol) is the node's to answer; what it says goes to the client verbatim.
 """
@@ -6,20 +6,24 @@ The handshake (WebSocket or SPDY, its subprotocol) is the node's to answer; what
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
-from podstead.apiserver import containers
-from podstead.apiserver.call import Call, TakenOver
+from podstead.apiserver import answers, containers
+from podstead.apiserver.answers import Answer
+from podstead.apiserver.call import Call
 from podstead.apiserver.nodes import NodeRequest
 from podstead.apiserver.request import flag, text
-from podstead.apiserver.splice import Taken, splice
+from podstead.apiserver.splice import splice
 from podstead.objects.errors import bad_request
 from podstead.registry.entry import Entry
 from podstead.streams.dialer import NodeDialer
+from podstead.streams.spdy.upgrade import ACCEPTED
+from podstead.streams.upgrade import TakenOver
 
-SUBRESOURCES = ("attach", "exec")
+SUBRESOURCES = ("attach", "exec", "portforward")
 
 # The API's parameters and the kubelet's.
 _STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
@@ -27,28 +31,35 @@ _STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty
 _DROPPED = {b"host", b"authorization", b"cookie", b"content-length", b"transfer-encoding", b"expect", b"te", b"trailer"}
 
 
-async def serve(call: Call, pod: Entry, dialer: NodeDialer) -> web.StreamResponse:
-    """Serve an exec or attach until it ends. Raises StatusError as long as nothing has been answered."""
-    container = containers.pick(pod.object, text(call.info.query, "container"))
+async def serve(call: Call, pod: Entry, dialer: NodeDialer) -> Answer | web.StreamResponse:
+    """Serve an exec, attach or portforward until it ends. Raises StatusError as long as nothing has been answered."""
+    target = _target(call, pod)
     node = containers.node_of(pod.object)
     if not node:
         raise bad_request(f"pod {pod.name} does not have a host assigned")
     if "upgrade" not in call.request.headers.get("Connection", "").lower():
         raise bad_request("Upgrade request required")
-    kind = call.info.subresource
-    target = f"/{kind}/{quote(pod.namespace)}/{quote(pod.name)}/{quote(container)}?{_query(call.info.query, kind)}"
     async with await NodeRequest.open(dialer, node) as request:
         await request.send(call.info.method, target, _headers(call.request, node))
         if request.status != 101:
-            raise await request.failure()
-        taken = Taken(call.request)
+            answer = answers.of_error(await request.failure())
+            accepted = request.header(ACCEPTED)
+            return replace(answer, headers={**answer.headers, ACCEPTED: accepted}) if accepted else answer
         call.streaming = TakenOver()
-        try:
-            taken.stream.writer.write(request.head)
-            await splice(taken.stream, request.stream)
-        finally:
-            await taken.release()
+        await splice(call.request, request.head, request.give_away())
     return call.streaming
+
+
+def _target(call: Call, pod: Entry) -> str:
+    """Return the path and query of the node's server; raises StatusError 400."""
+    query, kind = call.info.query, call.info.subresource
+    where = f"{quote(pod.namespace)}/{quote(pod.name)}"
+    if kind == "portforward":
+        # What a pod's ports may be is the node's to say: with SPDY they come later, in the streams' headers.
+        ports = [("port", port) for ports in query.get("ports", []) for port in ports.split(",")]
+        return f"/portForward/{where}?{urlencode(ports)}"
+    container = containers.pick(pod.object, text(query, "container"))
+    return f"/{kind}/{where}/{quote(container)}?{_query(query, kind)}"
 
 
 def _query(query: Mapping[str, list[str]], kind: str) -> str:

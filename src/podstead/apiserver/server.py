@@ -17,7 +17,7 @@ from podstead.apiserver import answers, authentication, authorization, timeouts
 from podstead.apiserver import request as requests
 from podstead.apiserver.answers import Answer
 from podstead.apiserver.authorization import Authorizer, MastersAuthorizer
-from podstead.apiserver.call import Call, TakenOver
+from podstead.apiserver.call import Call
 from podstead.apiserver.dispatch import Dispatcher
 from podstead.apiserver.health import Check, Health
 from podstead.apiserver.proxy import SUBRESOURCES
@@ -26,6 +26,7 @@ from podstead.objects.user import UserInfo
 from podstead.registry.options import RequestContext
 from podstead.registry.registry import Registry
 from podstead.streams.dialer import NodeDialer
+from podstead.streams.upgrade import TakenOver
 
 log = logging.getLogger(__name__)
 

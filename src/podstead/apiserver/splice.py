@@ -1,15 +1,22 @@
-"""Two byte streams made one: a client's raw connection, taken from aiohttp, and the connection to a node."""
+"""Two byte streams made one: a client's raw connection, taken from aiohttp, and the connection to a node.
+
+What arrives on one transport is written to the other in the same callback: no task and no copy lies between. A
+transport that falls behind pauses the other's reading.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import cast
 
 from aiohttp import web
 
-_CHUNK = 64 * 1024
-_CLOSING = 5.0
-"""Seconds that a peer has to take the last bytes before the connection is cut."""
+from podstead.streams.carrier import CLOSING
+from podstead.streams.upgrade import Takeover
+
+_BACKLOG = 256 * 1024
+"""Bytes that wait for a receiver before its sender is not read any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +27,10 @@ class Stream:
     writer: asyncio.StreamWriter
 
     async def close(self) -> None:
-        """Send what is buffered, for at most _CLOSING seconds, and close."""
+        """Send what is buffered, for at most CLOSING seconds, and close."""
         transport = self.writer.transport
         try:
-            async with asyncio.timeout(_CLOSING):
+            async with asyncio.timeout(CLOSING):
                 self.writer.close()
                 await self.writer.wait_closed()
         except (OSError, TimeoutError):
@@ -32,60 +39,127 @@ class Stream:
             transport.abort()  # only has an effect where the time was up or this was cancelled
 
 
-class Taken:
-    """The client's connection, no longer HTTP. After `release` aiohttp has forgotten it; then return a TakenOver."""
+class _End(asyncio.Protocol):
+    """One of the two transports; `other` is where its bytes go."""
 
-    def __init__(self, request: web.BaseRequest) -> None:
-        transport = request.transport
-        if transport is None:
-            raise ConnectionResetError("the client has gone")
-        self._http = request.protocol
-        loop = asyncio.get_running_loop()
-        reader = asyncio.StreamReader(limit=_CHUNK, loop=loop)
-        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        # What the client sent behind the request's head, if the parser has kept it (it does after an Upgrade).
-        tail: bytes = self._http._message_tail
-        transport.set_protocol(protocol)
-        protocol.connection_made(transport)
-        if tail:
-            reader.feed_data(tail)
+    def __init__(self) -> None:
+        self.transport: asyncio.Transport | None = None
+        self.other: _End | None = None
+        self.ended = asyncio.Event()
+        """Nothing more will come from it."""
+        self.lost = asyncio.Event()
+        self._early: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=_BACKLOG)
+
+    def join(self, other: _End) -> None:
+        """Pass on to `other` from now on, and first what has arrived already."""
+        self.other = other
+        for data in self._early:
+            self._pass_on(data)
+        self._early.clear()
+        if self.ended.is_set():
+            self._pass_end()
+
+    def data_received(self, data: bytes) -> None:
+        if self.other is None:
+            self._early.append(data)
+        else:
+            self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> None:
+        target = self.other.transport if self.other is not None else None
+        if target is not None and not target.is_closing():
+            target.write(data)
+
+    def _pass_end(self) -> None:
+        target = self.other.transport if self.other is not None else None
+        if target is not None and not target.is_closing() and target.can_write_eof():
+            target.write_eof()
+
+    def eof_received(self) -> bool:
+        self.ended.set()
+        self._pass_end()
+        return True  # what goes the other way still can, where the transport knows half-closed connections
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set()
+        self.lost.set()
+
+    def pause_writing(self) -> None:
+        self._source_reads(False)
+
+    def resume_writing(self) -> None:
+        self._source_reads(True)
+
+    def _source_reads(self, on: bool) -> None:
+        """This end's backlog is full, or is not any more: who sends to it is read accordingly."""
+        source = self.other.transport if self.other is not None else None
+        if source is None or source.is_closing():
+            return
         try:
-            transport.resume_reading()  # aiohttp may have paused it
+            if on:
+                source.resume_reading()
+            else:
+                source.pause_reading()
+        except RuntimeError:
+            pass  # It has just been closed.
+
+    async def close(self) -> None:
+        """Send what is buffered, for at most CLOSING seconds, and close."""
+        if self.transport is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSING):
+                self.transport.close()
+                await self.lost.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self.transport.abort()  # only has an effect where the time was up or this was cancelled
+
+
+async def splice(request: web.BaseRequest, head: bytes, node: Stream) -> None:
+    """Answer `request` with `head`, then copy both ways until the node has ended its side, or either connection breaks.
+
+    The client's end of stream is passed on and the node may go on sending, where the client's transport can be half
+    closed (TLS cannot). Closes both connections. Raises ConnectionResetError where the client has gone.
+    """
+    client, peer = _End(), _End()
+    takeover = Takeover(request, client)
+    try:
+        takeover.transport.write(head)
+        node.writer.transport.set_protocol(peer)
+        peer.connection_made(node.writer.transport)
+        node.reader.feed_eof()  # so that it gives what came behind the head, and waits for nothing more
+        early = await node.reader.read()
+        if early:
+            takeover.transport.write(early)
+        peer.join(client)
+        client.join(peer)
+        try:
+            peer.transport.resume_reading()  # type: ignore[union-attr]
         except RuntimeError:
             pass
-        self.stream = Stream(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
-
-    async def release(self) -> None:
-        await self.stream.close()
-        # The loop tells only the new protocol that the connection is gone; aiohttp's bookkeeping must hear it too,
-        # but not before the handler has returned: it would cancel that.
-        asyncio.get_running_loop().call_soon(self._http.connection_lost, None)
-
-
-async def splice(client: Stream, node: Stream) -> None:
-    """Copy both ways until the node has ended its side, or either connection breaks.
-
-    Each direction waits for its receiver. The client's end of stream is passed on and the node may go on sending,
-    where the client's transport can be half closed (TLS cannot).
-    """
-    async with asyncio.TaskGroup() as group:
-        upward = group.create_task(_copy(client, node))
-        downward = group.create_task(_copy(node, client))
-        done, _ = await asyncio.wait({upward, downward}, return_when=asyncio.FIRST_COMPLETED)
-        if downward not in done and upward.result():
-            await downward
-        for task in (upward, downward):
-            task.cancel()
+        await _over(client, peer)
+    finally:
+        try:
+            await asyncio.gather(client.close(), peer.close())
+        finally:
+            takeover.release()
 
 
-async def _copy(source: Stream, target: Stream) -> bool:
-    """Copy until the end of `source`; return whether `target` can still answer."""
+async def _over(client: _End, peer: _End) -> None:
+    """Wait for the node's end, or for the loss of either connection."""
+    waits = [asyncio.create_task(event.wait()) for event in (peer.ended, client.lost, client.ended)]
     try:
-        while data := await source.reader.read(_CHUNK):
-            target.writer.write(data)
-            await target.writer.drain()
-        if target.writer.can_write_eof():
-            target.writer.write_eof()
-    except OSError:
-        return False
-    return not source.writer.transport.is_closing()
+        await asyncio.wait(waits[:2] if _half_closes(client) else waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
+def _half_closes(end: _End) -> bool:
+    return end.transport is not None and end.transport.can_write_eof()

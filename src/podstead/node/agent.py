@@ -17,7 +17,7 @@ from podstead.node import info
 from podstead.node.context import NodeContext, Volumes
 from podstead.node.decisions import by_name
 from podstead.node.registration import Registration
-from podstead.node.runtime.base import ContainerState, ContainerStatus, ImageService, Runtime
+from podstead.node.runtime.base import ContainerState, ContainerStatus, ImageService, Runtime, SandboxStatus
 from podstead.node.status_writer import StatusWriter
 from podstead.node.worker import PodWorker
 from podstead.objects.errors import bad_request, not_found
@@ -218,6 +218,14 @@ class Agent:
             if meta.name == pod and meta.namespace == namespace and not worker.state.removed:
                 return worker
         raise not_found("pods", pod)
+
+    async def find_sandbox(self, namespace: str, pod: str) -> SandboxStatus:
+        """Return the sandbox that a pod runs in; raises StatusError (400, 404)."""
+        uid = self._worker(namespace, pod).state.uid
+        for sandbox in await self._runtime.list_sandboxes():
+            if sandbox.uid == uid and sandbox.ready:
+                return sandbox
+        raise bad_request(f'pod "{pod}" is not running')
 
     async def wait_ended(self, container_id: str) -> None:
         """Return when the container has ended (or is gone)."""

@@ -1,4 +1,4 @@
-"""The node's server: exec, attach and container logs at the kubelet's own paths, for the API server.
+"""The node's server: exec, attach, port-forward and container logs at the kubelet's own paths, for the API server.
 
 A failure before the upgrade is answered with a metav1.Status as JSON. A WebSocket client of version 5 (kubectl) gets it
 inside the session instead: kubectl takes a failed handshake for a server without WebSocket and tries SPDY.
@@ -22,10 +22,13 @@ from podstead.linux.inotify import FileWatcher
 from podstead.node.attach import run_attach
 from podstead.node.exec import Endings, Exec, container_not_found
 from podstead.node.logs import LogFile, LogOptions, stream_log
-from podstead.node.runtime.base import ContainerState, ContainerStatus, NotFound, Runtime, RuntimeFailure
+from podstead.node.portforward import run_port_forward
+from podstead.node.runtime.base import ContainerState, ContainerStatus, NotFound, Runtime, RuntimeFailure, SandboxStatus
 from podstead.objects.errors import StatusError, bad_request, internal_error, method_not_supported, path_not_found
-from podstead.streams import websocket
+from podstead.streams import forwarding, handshake
+from podstead.streams.handshake import Handshake
 from podstead.streams.remotecommand import OptionsError, Session, StreamOptions
+from podstead.streams.upgrade import TakenOver, UpgradeRefused
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +49,13 @@ class PodLookup(Protocol):
 
         Raises StatusError: 404 `pods "P" not found`; 400 where there is no such container or attempt (yet):
         `container "C" in pod "P" is waiting to start: REASON`, `previous terminated container "C" ... not found`.
+        """
+        ...
+
+    async def find_sandbox(self, namespace: str, pod: str) -> SandboxStatus:
+        """Return the sandbox that a pod runs in.
+
+        Raises StatusError: 404 `pods "P" not found`; 400 where the pod does not run.
         """
         ...
 
@@ -72,6 +82,7 @@ class NodeServer:
         for method in ("GET", "POST"):
             app.router.add_route(method, "/exec" + pod, self._exec)
             app.router.add_route(method, "/attach" + pod, self._attach)
+            app.router.add_route(method, "/portForward/{namespace}/{pod}", self._port_forward)
         app.router.add_get("/containerLogs" + pod, self._logs)
         app.router.add_get("/healthz", self._healthz)
         # With handler_cancellation a client that has gone ends its handler, whatever that waits for.
@@ -112,6 +123,8 @@ class NodeServer:
             return await handler(request)
         except StatusError as error:
             return _failure(error)
+        except UpgradeRefused as refused:
+            return _failure(_refusal(refused), refused.headers)
         except web.HTTPMethodNotAllowed:
             return _failure(method_not_supported("nodes", request.method.lower()))
         except web.HTTPException:
@@ -152,31 +165,32 @@ class NodeServer:
         run: Callable[[ContainerStatus, Session, StreamOptions], Awaitable[Mapping[str, Any] | None]],
     ) -> web.StreamResponse:
         """Find the container, answer the upgrade, run, and finish the session with the Status that `run` returns."""
-        options, subprotocol = _negotiate(request)
+        options, agreed = _negotiate(request)
         found: ContainerStatus | StatusError
         try:
             found = await self._running(request)
         except StatusError as error:
-            if subprotocol.version < 5:
+            if not agreed.failures_inside:
                 raise
             found = error
         try:
-            session = await websocket.WebSocketSession.accept(request, subprotocol, options)
-        except websocket.UpgradeRefused as refused:
-            raise StatusError(refused.code, "BadRequest", refused.message) from refused
+            session = await agreed.accept(request, options)
         except ConnectionError:
-            return web.Response()  # Gone before it was greeted.
-        status: Mapping[str, Any] | None
-        if isinstance(found, StatusError):
-            status = found.status()
-        else:
-            try:
-                status = await run(found, session, options)
-            except Exception as error:
-                log.exception("%s failed", request.path)
-                status = internal_error(str(error)).status()
-        if status is not None:
-            await session.finish(status)
+            return TakenOver()  # Gone before it was greeted.
+        try:
+            status: Mapping[str, Any] | None
+            if isinstance(found, StatusError):
+                status = found.status()
+            else:
+                try:
+                    status = await run(found, session, options)
+                except Exception as error:
+                    log.exception("%s failed", request.path)
+                    status = internal_error(str(error)).status()
+            if status is not None:
+                await session.finish(status)
+        finally:
+            await session.close()
         return session.response
 
     async def _running(self, request: web.Request) -> ContainerStatus:
@@ -188,6 +202,26 @@ class NodeServer:
         if container.state != ContainerState.RUNNING:
             raise container_not_found(name)
         return container
+
+    # -- port-forward
+
+    async def _port_forward(self, request: web.Request) -> web.StreamResponse:
+        accept = forwarding.choose(request, request.query.getall("port", []))
+        match = request.match_info
+        sandbox = await self._lookup.find_sandbox(match["namespace"], match["pod"])
+
+        async def connect(port: int) -> socket.socket:
+            return await self._runtime.port_forward(sandbox.id, port)
+
+        try:
+            session = await accept(request)
+        except ConnectionError:
+            return TakenOver()
+        try:
+            await run_port_forward(session, connect, sandbox.name, sandbox.uid)
+        finally:
+            await session.close()
+        return session.response
 
     # -- logs
 
@@ -216,21 +250,13 @@ class NodeServer:
         return response
 
 
-def _negotiate(request: web.Request) -> tuple[StreamOptions, websocket.Subprotocol]:
-    """Return what streams are asked for and how to speak; raises StatusError where nothing can be spoken."""
+def _negotiate(request: web.Request) -> tuple[StreamOptions, Handshake]:
+    """Return what streams are asked for and how to speak; raises StatusError, UpgradeRefused."""
     try:
         options = StreamOptions.from_query(request.query)
     except OptionsError as error:
         raise bad_request(str(error)) from error
-    if not websocket.requested(request):
-        asked = request.headers.get("Upgrade", "")
-        if not asked:
-            raise bad_request("Upgrade request required")
-        raise bad_request(f"unable to upgrade: this server streams over WebSocket, the client asks for {asked}")
-    try:
-        return options, websocket.choose(request)
-    except websocket.UpgradeRefused as refused:
-        raise StatusError(refused.code, "Forbidden", refused.message) from refused
+    return options, handshake.choose(request)
 
 
 def log_options(query: Mapping[str, str]) -> tuple[LogOptions, bool]:
@@ -282,6 +308,10 @@ def _names(request: web.Request) -> tuple[str, str, str]:
     return match["namespace"], match["pod"], match["container"]
 
 
-def _failure(error: StatusError) -> web.Response:
+def _refusal(refused: UpgradeRefused) -> StatusError:
+    return StatusError(refused.code, {403: "Forbidden"}.get(refused.code, "BadRequest"), refused.message)
+
+
+def _failure(error: StatusError, headers: Mapping[str, str] | None = None) -> web.Response:
     body = msgspec.json.encode(error.status())
-    return web.Response(status=error.code, body=body, content_type="application/json")
+    return web.Response(status=error.code, body=body, content_type="application/json", headers=headers)

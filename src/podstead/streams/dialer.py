@@ -6,7 +6,7 @@ import asyncio
 from typing import Protocol
 
 
-class NodeUnreachable(ConnectionError):  # noqa: N818
+class NodeUnreachable(ConnectionError):
     """The node is unknown, gone or does not answer; the message names it."""
 
 

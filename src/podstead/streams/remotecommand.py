@@ -16,6 +16,7 @@ import msgspec
 TRANSFER_SIZE = 32 << 10
 """Bytes of output that go into one frame."""
 
+_SIZES_LIMIT = 8 << 10
 _TRUE = frozenset(("1", "t", "T", "true", "TRUE", "True"))
 
 
@@ -104,6 +105,10 @@ class Session(Protocol):
         """Say how it ended (a metav1.Status) and close; a client that has gone is not an error."""
         ...
 
+    async def close(self) -> None:
+        """Release the connection, whether or not `finish` was called."""
+        ...
+
 
 def parse_resize(data: bytes) -> Resize | None:
     """Return what a resize message says (`{"Width": 80, "Height": 24}`); None where it is none or not positive."""
@@ -115,6 +120,26 @@ def parse_resize(data: bytes) -> Resize | None:
     if not (0 < width < 1 << 16 and 0 < height < 1 << 16):
         return None
     return Resize(width, height)
+
+
+class ResizeReader:
+    """Resize messages that come as a stream of JSON objects, in whatever pieces."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > _SIZES_LIMIT:
+            self._buffer = b""
+
+    def next(self) -> Resize | None:
+        """Return the next size; None where there is none yet."""
+        while b"}" in self._buffer:
+            text, _, self._buffer = self._buffer.partition(b"}")
+            if (size := parse_resize(text + b"}")) is not None:
+                return size
+        return None
 
 
 def success() -> dict[str, Any]:

@@ -19,20 +19,12 @@ from podstead.streams.remotecommand import (
     encode_status,
     parse_resize,
 )
+from podstead.streams.upgrade import UpgradeRefused
 
 MESSAGE_LIMIT = 32 << 20
 """Bytes of the largest message that a client may send."""
 
 _CLOSE_TIMEOUT = 5.0
-
-
-class UpgradeRefused(Exception):  # noqa: N818
-    """The handshake cannot be answered with 101; `code` is HTTP's."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +63,8 @@ def negotiate(offered: Sequence[str]) -> Subprotocol | None:
     return next((known for known in SUBPROTOCOLS if known.name in offered), None)
 
 
-def _offered(request: web.BaseRequest) -> list[str]:
+def offered(request: web.BaseRequest) -> list[str]:
+    """Return the subprotocols that a client offers, in its order."""
     headers = request.headers.getall("Sec-WebSocket-Protocol", [])
     return [name.strip() for header in headers for name in header.split(",") if name.strip()]
 
@@ -83,7 +76,7 @@ def requested(request: web.BaseRequest) -> bool:
 
 def choose(request: web.BaseRequest) -> Subprotocol:
     """Return the subprotocol to speak with `request`'s client; raises UpgradeRefused (403) where there is none."""
-    chosen = negotiate(_offered(request))
+    chosen = negotiate(offered(request))
     if chosen is None:
         known = ", ".join(protocol.name for protocol in SUBPROTOCOLS)
         raise UpgradeRefused(403, f"none of the WebSocket subprotocols offered is supported; supported: {known}")
@@ -173,3 +166,23 @@ class WebSocketSession:
             await self._socket.close()
         except ConnectionError:
             pass
+
+    async def close(self) -> None:
+        """aiohttp closes the connection when the handler returns."""
+
+
+class WebSocketHandshake:
+    """Remotecommand's upgrade to WebSocket, once `choose` has found what to speak."""
+
+    def __init__(self, subprotocol: Subprotocol) -> None:
+        self._subprotocol = subprotocol
+
+    @property
+    def failures_inside(self) -> bool:
+        """Whether a failure is told in the session: kubectl takes a failed handshake of version 5 for a server
+        without WebSocket, and tries SPDY."""
+        return self._subprotocol.version >= 5
+
+    async def accept(self, request: web.BaseRequest, options: StreamOptions) -> WebSocketSession:
+        """As WebSocketSession.accept."""
+        return await WebSocketSession.accept(request, self._subprotocol, options)

@@ -246,7 +246,7 @@ async def test_older_clients_get_the_failure_before_the_upgrade(world: World) ->
         ("exec/default/p/c1?output=1", {}, 400, "you must specify a command"),
         ("exec/default/p/c1?command=true", {}, 400, "you must specify at least 1 of stdin, stdout, stderr"),
         ("exec/default/p/c1?command=true&output=1", {}, 400, "Upgrade request required"),
-        ("exec/default/p/c1?command=true&output=1", {"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}, 400, "WebSocket"),
+        ("exec/default/p/c1?command=true&output=1", {"Connection": "Upgrade", "Upgrade": "h2c"}, 400, "WebSocket"),
         ("nosuch", {}, 404, "could not find"),
     ],
 )

@@ -6,6 +6,7 @@ is cancelled leaves something that `list_*` shows and `remove_*` removes. Times 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -385,6 +386,13 @@ class Runtime(Protocol):
 
     async def attach(self, container_id: str) -> AttachStream:
         """Connect to the main process of a created or running container. Raises NotFound, RuntimeFailure."""
+        ...
+
+    async def port_forward(self, sandbox_id: str, port: int) -> socket.socket:
+        """Return a non-blocking socket that is connected to localhost:`port` in the sandbox's network.
+
+        Raises NotFound; RuntimeFailure where nothing listens there.
+        """
         ...
 
     def events(self) -> AsyncIterator[ContainerEvent]:

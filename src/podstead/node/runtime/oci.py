@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 from podstead.linux import mounts
 from podstead.node.runtime import exec as oci_exec
+from podstead.node.runtime import portforward
 from podstead.node.runtime.adoption import Adoption
 from podstead.node.runtime.attach import ConmonAttach
 from podstead.node.runtime.base import (
@@ -144,6 +146,12 @@ class OCIRuntime:
         if not container.running:
             raise NotFound(f"container {container_id[:12]} is not running")
         return oci_exec.start(self._command, container_id, container.bundle, config)
+
+    async def port_forward(self, sandbox_id: str, port: int) -> socket.socket:
+        sandbox = self._sandboxes.get(sandbox_id)
+        if not sandbox.ready:
+            raise NotFound(f"sandbox {sandbox_id[:12]} is not running")
+        return await portforward.connect(sandbox.directory / "net", port)
 
     async def attach(self, container_id: str) -> AttachStream:
         container = self._containers.get(container_id)
