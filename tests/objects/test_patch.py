@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podstead.objects.errors import StatusError
@@ -138,6 +138,7 @@ json_values = st.recursive(
 json_objects = st.dictionaries(st.sampled_from("abc"), json_values, max_size=3)
 
 
+@settings(deadline=None)
 @given(json_objects, json_objects)
 def test_applying_a_merge_patch_twice_changes_nothing_more(target: dict[str, Any], patch: dict[str, Any]) -> None:
     once = merge_patch(target, patch)
@@ -151,6 +152,7 @@ operations = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(json_objects, st.lists(operations, max_size=5))
 def test_any_json_patch_gives_json_or_a_status(target: dict[str, Any], patch: list[dict[str, Any]]) -> None:
     try:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podstead.objects.definitions import Definition, definition, definition_of
@@ -15,6 +15,7 @@ from podstead.objects.errors import StatusError
 from podstead.objects.strategic import go_text, strategic_merge_patch
 
 POD = definition_of("", "v1", "Pod")
+FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 Object = dict[str, Any]
 
 
@@ -434,11 +435,13 @@ def not_empty(value: Any) -> Any:
     return [not_empty(item) for item in value] if isinstance(value, list) else value
 
 
+@FUZZ
 @given(pods, pods)
 def test_a_diff_applied_to_the_old_gives_the_new(old: Object, new: Object) -> None:
     assert not_empty(patched(old, diff(old, new, POD))) == not_empty(new)
 
 
+@FUZZ
 @given(pods, pods)
 def test_applying_a_diff_twice_changes_nothing_more(old: Object, new: Object) -> None:
     patch = diff(old, new, POD)
@@ -459,6 +462,7 @@ anything = st.recursive(
 )
 
 
+@FUZZ
 @given(pods, st.dictionaries(directives, anything, max_size=3))
 def test_any_patch_gives_json_or_a_status(old: Object, patch: Object) -> None:
     try:
