@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from image_parts import MakeLayout, Registry, make_tar
+from image_parts import MakeLayout, Registry, make_tar, write_layout
 
 from podstead.linux import mounts
-from podstead.node.images.layout import architecture
 from podstead.node.images.pull import Images
 from podstead.paths import Paths
 
@@ -27,37 +23,11 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
 
 @pytest.fixture(scope="session")
 def make_layout(tmp_path_factory: pytest.TempPathFactory) -> MakeLayout:
-    """Make an OCI layout: one layer for each dict of file names and contents."""
+    """Make an OCI layout: one layer for each dict of file names and contents, or of each tar given as bytes."""
 
-    def make(*layers: dict[str, bytes], config: dict[str, Any] | None = None) -> Path:
-        directory = tmp_path_factory.mktemp("oci")
-        blobs = directory / "blobs/sha256"
-        blobs.mkdir(parents=True)
-
-        def put(content: bytes, kind: str) -> dict[str, Any]:
-            digest = hashlib.sha256(content).hexdigest()
-            (blobs / digest).write_bytes(content)
-            media_type = f"application/vnd.oci.image.{kind}"
-            return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
-
-        plain = [make_tar(files) for files in layers]
-        diff_ids = [f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in plain]
-        described = {
-            "architecture": architecture(),
-            "os": "linux",
-            "config": config or {},
-            "rootfs": {"type": "layers", "diff_ids": diff_ids},
-        }
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": put(json.dumps(described).encode(), "config.v1+json"),
-            "layers": [put(gzip.compress(layer, 1, mtime=0), "layer.v1.tar+gzip") for layer in plain],
-        }
-        index = {"schemaVersion": 2, "manifests": [put(json.dumps(manifest).encode(), "manifest.v1+json")]}
-        (directory / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-        (directory / "index.json").write_text(json.dumps(index))
-        return directory
+    def make(*layers: dict[str, bytes] | bytes, config: dict[str, Any] | None = None, **options: Any) -> Path:
+        plain = [layer if isinstance(layer, bytes) else make_tar(layer) for layer in layers]
+        return write_layout(tmp_path_factory.mktemp("oci"), plain, config or {}, **options)
 
     return make
 

@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-from image_parts import DEADLINE, MakeLayout, Registry
+from image_parts import DEADLINE, MakeLayout, Registry, make_list
 
-from podstead.node.images.layout import architecture
 from podstead.node.images.failures import explain
+from podstead.node.images.layout import architecture
 from podstead.node.images.pull import Images
 from podstead.node.images.references import parse
 from podstead.node.images.skopeo import SkopeoFailed, last_error
@@ -52,16 +51,9 @@ async def test_pull_by_digest(images: Images, registry: Registry, make_layout: M
 
 async def test_pull_from_a_list_of_platforms(images: Images, registry: Registry, make_layout: MakeLayout) -> None:
     layout = make_layout({"list": b"1"})
-    index = json.loads((layout / "index.json").read_text())
-    index["manifests"][0]["platform"] = {"architecture": architecture(), "os": "linux"}
-    index["mediaType"] = "application/vnd.oci.image.index.v1+json"
-    content = json.dumps(index).encode()
-    digest = hashlib.sha256(content).hexdigest()
-    (layout / "blobs/sha256" / digest).write_bytes(content)
-    outer = {"mediaType": index["mediaType"], "digest": f"sha256:{digest}", "size": len(content)}
-    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [outer]}))
+    digest = make_list(layout, "none", architecture())
     tagged = registry.push(layout, "list:1", "--all")
-    by_digest = f"{tagged.removesuffix(':1')}@sha256:{digest}"
+    by_digest = f"{tagged.removesuffix(':1')}@{digest}"
     pulled = await images.pull_image(by_digest)
     assert by_digest in pulled.digests
     assert (await images.pull_image(tagged)).id == pulled.id

@@ -65,7 +65,7 @@ _MEANINGS = (
     ),
     (
         r"applying layer|processing tar|unpacking|invalid tar header|archive/tar|gzip: |unexpected eof|"
-        r"invalid character|unmarshal|decoding",
+        r"invalid character|unmarshal|decoding|json",
         "ErrImagePull",
         "the image is broken",
         "",
