@@ -101,6 +101,11 @@ class Paths:
         return self.data / "runtime"
 
     @property
+    def runtime_choice(self) -> Path:
+        """JSON: which OCI runtime was chosen and why, and what was found out about each; for people `description`."""
+        return self.runtime_state / "choice.json"
+
+    @property
     def network_state(self) -> Path:
         """One file an address given out, its content the sandbox's id."""
         return self.data / "network"
@@ -118,8 +123,8 @@ class Paths:
 
     @property
     def runtime_root(self) -> Path:
-        """runc's --root."""
-        return self.run / "runc"
+        """RUN/oci/NAME is the --root of the OCI runtime of that name (runc, crun)."""
+        return self.run / "oci"
 
     @property
     def exits(self) -> Path:

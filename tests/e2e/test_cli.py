@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def test_up_status_down_say_what_they_did(fresh: TestInstance) -> None:
     assert first.startswith(f"podstead '{fresh.name}' is ready at https://127.0.0.1:")
     assert "is running already" in fresh.up().stdout
     status = fresh.podstead("status", check=True).stdout
-    assert ": Ready, runc://" in status
+    assert re.search(r": Ready, (crun|runc)://", status)
     assert "is down" in fresh.down().stdout
     assert fresh.podstead("status").returncode == 3
     assert "is down already" in fresh.down().stdout.replace("was", "is")

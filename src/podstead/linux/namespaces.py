@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from podstead.linux import mounts
 
 T = TypeVar("T")
 
+CLONE_FS = 0x200
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x20000, 0x4000000, 0x8000000, 0x40000000
 _KINDS = {"uts": CLONE_NEWUTS, "ipc": CLONE_NEWIPC, "net": CLONE_NEWNET}
 
@@ -61,6 +63,51 @@ async def in_own_thread(work: Callable[[], T]) -> T:
 
     threading.Thread(target=body, name="namespace", daemon=True).start()
     return await future
+
+
+def in_mounts(descriptor: int, work: Callable[[], T]) -> T:
+    """Return what `work` returns in the mount namespace `descriptor`, in a thread of its own; a child that it starts
+    stays there. Blocks for some 0.1 ms beside `work`: for what must not be cancelled half-way. Raises what `work`
+    raises, OSError.
+    """
+
+    def enter() -> T:
+        unshare(CLONE_FS)  # setns(2): not while root and working directory are shared with other threads
+        setns(descriptor, CLONE_NEWNS)
+        return work()
+
+    return _in_thread(enter)
+
+
+def copied_mounts(change: Callable[[], None], *, propagation: int) -> int:
+    """Return a descriptor of a new mount namespace, a copy of this process's, after `change` has run in it.
+
+    `propagation` is MS_SLAVE (what is unmounted here goes there too) or MS_PRIVATE. It lives until the descriptor is
+    closed and the last process in it has ended. Blocking; raises OSError.
+    """
+
+    def copy() -> int:
+        unshare(CLONE_NEWNS)
+        mounts.mount("none", "/", flags=propagation | mounts.MS_REC)
+        change()
+        return os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    return _in_thread(copy)
+
+
+def _in_thread(work: Callable[[], T]) -> T:
+    outcome: Future[T] = Future()
+
+    def body() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    thread = threading.Thread(target=body, name="namespace", daemon=True)
+    thread.start()
+    thread.join()
+    return outcome.result()
 
 
 async def pin(directory: Path, hostname: str) -> None:

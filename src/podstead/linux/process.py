@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from podstead.linux import namespaces
+
 OUTPUT_LIMIT = 16 << 20
 
 
@@ -92,10 +94,15 @@ def spawn(
     cwd: str | Path | None = None,
     pass_fds: Sequence[int] = (),
     new_session: bool = False,
+    mount_namespace: int = -1,
 ) -> Process:
-    """Start a child; raises FileNotFoundError, PermissionError or OSError if it cannot be started."""
-    return Process(
-        subprocess.Popen(
+    """Start a child; raises FileNotFoundError, PermissionError or OSError if it cannot be started.
+
+    `mount_namespace`: a descriptor of the mount namespace for the child, -1 for this process's.
+    """
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             list(argv),
             stdin=stdin,
             stdout=stdout,
@@ -105,7 +112,8 @@ def spawn(
             pass_fds=tuple(pass_fds),
             start_new_session=new_session,
         )
-    )
+
+    return Process(start() if mount_namespace < 0 else namespaces.in_mounts(mount_namespace, start))
 
 
 async def run(
@@ -117,8 +125,9 @@ async def run(
     pass_fds: Sequence[int] = (),
     timeout: float | None = None,
     check: bool = False,
+    mount_namespace: int = -1,
 ) -> Completed:
-    """Run a child to its end and return its output (16 MiB of each stream at most).
+    """Run a child to its end and return its output (16 MiB of each stream at most); `mount_namespace` as in `spawn`.
 
     Raises ProcessError if `check` and the code is not 0, TimeoutError after `timeout` seconds (the child is killed
     and reaped first, as when the caller is cancelled), OSError if it cannot be started.
@@ -132,7 +141,16 @@ async def run(
                 file.write(input)
             os.lseek(source, 0, os.SEEK_SET)
         stdin = source if input is not None else subprocess.DEVNULL
-        child = spawn(argv, stdin=stdin, stdout=out, stderr=err, env=env, cwd=cwd, pass_fds=pass_fds)
+        child = spawn(
+            argv,
+            stdin=stdin,
+            stdout=out,
+            stderr=err,
+            env=env,
+            cwd=cwd,
+            pass_fds=pass_fds,
+            mount_namespace=mount_namespace,
+        )
         try:
             async with asyncio.timeout(timeout):
                 code = await child.wait()

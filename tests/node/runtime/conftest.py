@@ -14,7 +14,7 @@ from runtime_instance import Instance, Pod, make_rootfs
 
 from podstead.node.runtime.oci import OCIRuntime
 
-RUNTIMES = ("/usr/sbin/runc",)
+RUNTIMES = (os.environ["PODSTEAD_TEST_RUNTIME"],) if "PODSTEAD_TEST_RUNTIME" in os.environ else ("runc", "crun")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,7 +35,7 @@ def layer() -> Iterator[Path]:
         yield make_rootfs(Path(directory) / "layer")
 
 
-@pytest.fixture(params=RUNTIMES, ids=lambda path: Path(path).name)
+@pytest.fixture(params=RUNTIMES)
 def instance(request: pytest.FixtureRequest, tmp_path: Path, layer: Path) -> Iterator[Instance]:
     made = Instance.fresh(tmp_path, layer, request.param)
     try:

@@ -1,7 +1,7 @@
 """A server's part in the adoption tests: makes a pod with one container and dies by SIGKILL where it is told to.
 
-argv: a JSON object: name, data, run, layer, args (of the container), count and moment: die `before` or `after` the
-COUNT-th record is written; count 0: tell the ids on stdout and wait to be killed.
+argv: a JSON object: name, data, run, layer, wanted (the OCI runtime), args (of the container), count and moment: die
+`before` or `after` the COUNT-th record is written; count 0: tell the ids on stdout and wait to be killed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def die_at(count: int, moment: str) -> None:
 
 async def serve(order: dict[str, Any]) -> None:
     paths = Paths(order["name"], Path(order["data"]), Path(order["run"]))
-    instance = Instance(paths, Path(order["layer"]))
+    instance = Instance(paths, Path(order["layer"]), order["wanted"])
     runtime = instance.make_runtime()
     await runtime.start()
     if order["count"]:

@@ -97,20 +97,20 @@ class FileNetwork:
 class Instance:
     """Paths, parts and a runtime; `make_runtime` again is what a server's restart does."""
 
-    def __init__(self, paths: Paths, layer: Path, runtime_path: str = "/usr/sbin/runc") -> None:
+    def __init__(self, paths: Paths, layer: Path, wanted: str = "auto") -> None:
         self.paths = paths
         self.images = OverlayImages(layer)
         self.network = FileNetwork(paths.network_state)
-        self.runtime_path = runtime_path
+        self.wanted = wanted
         self.uid = "u1"
 
     @classmethod
-    def fresh(cls, directory: Path, layer: Path, runtime_path: str = "/usr/sbin/runc", suffix: str = "") -> Instance:
+    def fresh(cls, directory: Path, layer: Path, wanted: str = "auto", suffix: str = "") -> Instance:
         name = f"pstest-{secrets.token_hex(4)}{suffix}"
-        return cls(Paths(name, directory / name, Path("/run") / name), layer, runtime_path)
+        return cls(Paths(name, directory / name, Path("/run") / name), layer, wanted)
 
     def make_runtime(self) -> OCIRuntime:
-        return OCIRuntime(self.paths, self.images, self.network, runtime_path=self.runtime_path)
+        return OCIRuntime(self.paths, self.images, self.network, wanted=self.wanted)
 
     def sandbox(self, **changes: Any) -> SandboxConfig:
         directory = self.paths.pod(self.uid)
@@ -158,7 +158,8 @@ class Instance:
                     words = (directory / "cmdline").read_bytes().split(b"\0")
                 except OSError:
                     continue
-                if words[0].endswith((b"conmon", b"runc")) and any(self.paths.name.encode() in word for word in words):
+                program = words[0].rpartition(b"/")[2]
+                if program in (b"conmon", b"runc", b"crun") and any(self.paths.name.encode() in word for word in words):
                     found.append(int(directory.name))
         return found
 
@@ -168,8 +169,9 @@ class Instance:
     def remains(self) -> Mapping[str, Sequence[object]]:
         """What is left of sandboxes and containers; all empty after their removal."""
         paths, state = self.paths, self.paths.runtime_state
-        folders = (paths.sandboxes, paths.containers, paths.exits, paths.runtime_root, self.network.directory)
+        folders = (paths.sandboxes, paths.containers, paths.exits, self.network.directory)
         records = (state / "sandboxes", state / "containers", state / "rootfs")
+        folders += tuple(paths.runtime_root.glob("*"))
         cgroups = Path("/sys/fs/cgroup")
         return {
             "processes": self.processes(),

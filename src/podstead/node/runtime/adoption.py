@@ -14,12 +14,13 @@ from pathlib import Path
 from podstead.linux import mounts
 from podstead.node.runtime.base import RuntimeFailure
 from podstead.node.runtime.cgroups import Cgroups
-from podstead.node.runtime.command import RuntimeCommand
+from podstead.node.runtime.command import Commands
 from podstead.node.runtime.conmon import Monitor
-from podstead.node.runtime.containers import Container, Containers, killed
+from podstead.node.runtime.containers import Container, Containers
 from podstead.node.runtime.processes import kill_children, with_argument
 from podstead.node.runtime.records import Phase, ProcessIdentity, SandboxPhase, boot_id
 from podstead.node.runtime.sandboxes import Sandbox, Sandboxes, pinned, release_directory
+from podstead.node.runtime.signals import killed
 from podstead.paths import Paths
 
 _log = logging.getLogger(__name__)
@@ -29,12 +30,12 @@ class Adoption:
     """One start's work on the records, and on what lies about without one."""
 
     def __init__(
-        self, paths: Paths, sandboxes: Sandboxes, containers: Containers, command: RuntimeCommand, cgroups: Cgroups
+        self, paths: Paths, sandboxes: Sandboxes, containers: Containers, commands: Commands, cgroups: Cgroups
     ) -> None:
         self._paths = paths
         self._sandboxes = sandboxes
         self._containers = containers
-        self._command = command
+        self._commands = commands
         self._cgroups = cgroups
         self._mounted = frozenset(entry.target for entry in mounts.mount_table())
 
@@ -89,7 +90,7 @@ class Adoption:
         record = container.record
         if record.phase is not Phase.STARTING:
             return
-        if await self._command.status(record.id) == "created":
+        if await self._containers.command(container).status(record.id) == "created":
             record.phase = Phase.CREATED
         else:
             record.phase = Phase.RUNNING
@@ -112,9 +113,9 @@ class Adoption:
 
     async def _remains(self) -> None:
         containers, sandboxes = self._containers.by_id, self._sandboxes.by_id
-        for container_id in self._command.known():
-            if container_id not in containers:
-                await self._command.delete(container_id)
+        hybrid = self._cgroups.mode == "hybrid"
+        for command, container_id in list(self._commands.strays(frozenset(containers), private_mounts=hybrid)):
+            await command.delete(container_id)
         places = (self._paths.containers, self._paths.runtime_state / "rootfs", self._paths.exits)
         for container_id in {name for place in places for name in _names(place)} - containers.keys():
             await self._containers.remove_remains(container_id)

@@ -28,6 +28,18 @@ class Cgroups:
         self._root = root
         self._hierarchies = [root] if self.unified else list(_v1_hierarchies(root))
 
+    @property
+    def unified_beside(self) -> Path:
+        """Where a hybrid layout has its cgroup2 mount (systemd's convention)."""
+        return self._root / "unified"
+
+    @property
+    def mode(self) -> str:
+        """v1, v2, or hybrid: v1's hierarchies with a cgroup2 mount beside them."""
+        if self.unified:
+            return "v2"
+        return "hybrid" if (self.unified_beside / "cgroup.procs").exists() else "v1"
+
     def container_path(self, pod_uid: str, container_id: str) -> str:
         """The OCI configuration's linux.cgroupsPath: absolute within each hierarchy."""
         return f"/{self.parent}/pod{pod_uid}/{container_id}"

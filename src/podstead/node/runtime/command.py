@@ -1,24 +1,34 @@
-"""The OCI runtime's own command line (runc): start, delete, exec, and its errors from the JSON log that it writes."""
+"""The command line of an OCI runtime (runc, crun): create, start, delete, exec, and its errors from its JSON log."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 
 from podstead.linux import process
 from podstead.node.runtime.base import RuntimeFailure
+from podstead.node.runtime.errors import last_error
+from podstead.node.runtime.records import Binary
+from podstead.node.runtime.views import MountViews
+
+NSENTER = "nsenter"
+_STATE_FILES = ("state.json", "status")
+"""What runc and crun write last into a container's state: without it there is nothing that they could delete."""
 
 
 class RuntimeCommand:
-    """Calls of the binary at `path` with its state below `root`; raises OSError where the binary cannot be started."""
+    """Calls of one binary with its state below `root`; raises OSError where the binary cannot be started."""
 
-    def __init__(self, path: str, root: Path) -> None:
-        self.path = path
+    def __init__(self, binary: Binary, root: Path, views: MountViews) -> None:
+        self.binary = binary
+        self.path = binary.path
         self.root = root
+        self._views = views
 
     @property
     def name(self) -> str:
@@ -31,6 +41,21 @@ class RuntimeCommand:
     def argv(self, verb: str, *arguments: str, log: Path | None = None) -> list[str]:
         return [self.path, *self.global_args(log), verb, *arguments]
 
+    @asynccontextmanager
+    async def creating(self) -> AsyncIterator[list[str]]:
+        """Give the words before the verb with which another process (a monitor) may call `create` meanwhile."""
+        direct = [self.path, *self.global_args()]
+        if not self.binary.private_mounts:
+            yield direct
+            return
+        async with self._views.whole() as namespace:
+            yield [shutil.which(NSENTER) or NSENTER, f"--mount={namespace}", *direct]
+
+    @property
+    def mount_namespace(self) -> int:
+        """Where all other verbs are to be called (process.spawn): -1 for the server's own."""
+        return self._views.system if self.binary.private_mounts else -1
+
     @staticmethod
     def environment(*, short: bool = True) -> dict[str, str]:
         """What the runtime finds in its environment; `short`: it lives for milliseconds."""
@@ -40,15 +65,11 @@ class RuntimeCommand:
 
     async def call(self, verb: str, *arguments: str) -> str:
         """Run one verb to its end and return its output; raises RuntimeFailure with the runtime's last line."""
-        result = await process.run(self.argv(verb, *arguments), env=self.environment())
+        argv = self.argv(verb, *arguments)
+        result = await process.run(argv, env=self.environment(), mount_namespace=self.mount_namespace)
         if result.returncode != 0:
             raise RuntimeFailure(last_error(result.stderr) or f"{self.name} {verb} failed")
         return result.stdout.decode(errors="replace")
-
-    async def version(self) -> str:
-        """`1.1.5+ds1` from `runc version 1.1.5+ds1`; raises RuntimeFailure."""
-        first, *_ = (await self.call("--version")).splitlines() or [""]
-        return first.split()[-1] if first else ""
 
     async def status(self, container_id: str) -> str:
         """creating, created, running, paused or stopped; empty where the runtime does not know the container."""
@@ -66,35 +87,51 @@ class RuntimeCommand:
         state = self.root / container_id
         if not state.is_dir():
             return
-        if (state / "state.json").exists():
+        if any((state / name).exists() for name in _STATE_FILES):
             try:
                 await self.call("delete", container_id)
+            except FileNotFoundError:
+                pass  # The runtime has been uninstalled: its state goes by hand, the cgroup by ours.
             except RuntimeFailure:
                 await self.call("delete", "--force", container_id)
-        else:
-            self.forget(container_id)
+        self.forget(container_id)
 
     def forget(self, container_id: str) -> None:
         """Remove the runtime's state of a container of an earlier boot, or one that was never made, by hand."""
         shutil.rmtree(self.root / container_id, ignore_errors=True)
 
-    def known(self) -> Sequence[str]:
-        return [path.name for path in self.root.iterdir()] if self.root.is_dir() else []
 
+class Commands:
+    """The OCI runtimes of an instance: `current` makes what is new, and each goes on with what it made."""
 
-def last_error(output: bytes) -> str:
-    """The message of the last error in what an OCI runtime wrote, one line; empty if it wrote nothing.
+    def __init__(self, root: Path, views: MountViews) -> None:
+        self._root = root
+        self._views = views
+        self._made: dict[Binary, RuntimeCommand] = {}
+        self._current: RuntimeCommand | None = None
 
-    Lines that are not of its JSON log (a crash, the monitor's own) count as errors.
-    """
-    found = ""
-    for line in output.decode(errors="replace").splitlines():
-        text, error = line.strip("\0 "), True
-        try:
-            entry = msgspec.json.decode(text)
-            text, error = str(entry["msg"]).strip(), entry["level"] in ("error", "fatal")
-        except (msgspec.DecodeError, KeyError, TypeError):
-            pass
-        if text and (error or not found):
-            found = text
-    return found.splitlines()[-1] if found else ""
+    @property
+    def current(self) -> RuntimeCommand:
+        """Raises RuntimeFailure where none was chosen (`podstead down`)."""
+        if self._current is None:
+            raise RuntimeFailure("no OCI runtime was chosen")
+        return self._current
+
+    async def use(self, binary: Binary) -> None:
+        """Make new containers with it from now on."""
+        if binary.private_mounts:
+            await self._views.prepare()
+        self._current = self.of(binary)
+
+    def of(self, binary: Binary) -> RuntimeCommand:
+        """Return the command for what was made with `binary`."""
+        if binary not in self._made:
+            self._made[binary] = RuntimeCommand(binary, self._root / Path(binary.path).name, self._views)
+        return self._made[binary]
+
+    def strays(self, known: frozenset[str], *, private_mounts: bool) -> Iterator[tuple[RuntimeCommand, str]]:
+        """Yield every container that has a runtime's state but is not `known`, with the runtime to delete it."""
+        for root in self._root.iterdir() if self._root.is_dir() else ():
+            by_name = (command for command in self._made.values() if command.root == root)
+            command = next(by_name, None) or self.of(Binary(root.name, private_mounts))
+            yield from ((command, entry.name) for entry in root.iterdir() if entry.name not in known)

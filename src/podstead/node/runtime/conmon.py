@@ -18,7 +18,8 @@ import msgspec
 
 from podstead.linux import process
 from podstead.node.runtime.base import CreateFailed
-from podstead.node.runtime.command import RuntimeCommand, last_error
+from podstead.node.runtime.command import RuntimeCommand
+from podstead.node.runtime.errors import last_error
 from podstead.node.runtime.records import ProcessIdentity
 
 _ANSWER_LIMIT = 1 << 16
@@ -30,20 +31,20 @@ class Launch:
 
     container_id: str
     name: str
+    program: str
     bundle: Path
     log_path: Path
     exits: Path
-    runtime_path: str
-    runtime_args: Sequence[str]
     stdin: bool
     stdin_once: bool
     tty: bool
 
-    def argv(self, conmon_path: str) -> list[str]:
+    def argv(self, conmon_path: str, runtime: Sequence[str]) -> list[str]:
+        program, *arguments = runtime
         argv = [conmon_path, "--api-version", "1", "--sync", "-c", self.container_id, "-u", self.container_id]
-        argv += ["-n", self.name, "-r", self.runtime_path, "-b", str(self.bundle), "-p", str(self.bundle / "pidfile")]
+        argv += ["-n", self.name, "-r", program, "-b", str(self.bundle), "-p", str(self.bundle / "pidfile")]
         argv += ["--exit-dir", str(self.exits), "-l", f"k8s-file:{self.log_path}", "--no-sync-log", "--full-attach"]
-        for argument in self.runtime_args:
+        for argument in arguments:
             argv += ["--runtime-arg", argument]
         if self.stdin:
             argv += ["-i"] if self.stdin_once else ["-i", "--leave-stdin-open"]
@@ -83,12 +84,16 @@ class Monitor:
 
 
 async def create(
-    launch: Launch, conmon_path: str, before: Callable[[ProcessIdentity], Awaitable[None]]
+    launch: Launch,
+    conmon_path: str,
+    runtime: Sequence[str],
+    before: Callable[[ProcessIdentity], Awaitable[None]],
 ) -> tuple[Monitor, ProcessIdentity]:
     """Start a conmon that creates the container; returns it and the container's first process.
 
-    `before` is awaited with conmon's identity before the OCI runtime is called. Raises CreateFailed with the OCI
-    runtime's message; conmon has ended then. To be awaited to its end: it leaves conmon running if cancelled.
+    `runtime` is the OCI runtime's command line before the verb. `before` is awaited with conmon's identity before it
+    is called. Raises CreateFailed with the OCI runtime's message; conmon has ended then. To be awaited to its end: it
+    leaves conmon running if cancelled.
     """
     sync_read, sync_write = os.pipe2(os.O_CLOEXEC)
     start_read, start_write = os.pipe2(os.O_CLOEXEC)
@@ -98,7 +103,7 @@ async def create(
             env = RuntimeCommand.environment()
             env |= {"_OCI_SYNCPIPE": str(sync_write), "_OCI_STARTPIPE": str(start_read)}
             child = process.spawn(
-                launch.argv(conmon_path),
+                launch.argv(conmon_path, runtime),
                 stderr=errors,
                 env=env,
                 cwd=launch.bundle,  # conmon leaves a file `oom` where it stands when a container runs out of memory
@@ -121,7 +126,7 @@ async def create(
         pid, message = _answer(await _read_line(sync_read))
         if pid <= 0:
             await monitor.ended
-            raise _failure(message.encode() or os.pread(errors, _ANSWER_LIMIT, 0))
+            raise _failure(message.encode() or os.pread(errors, _ANSWER_LIMIT, 0), launch.program)
         return monitor, ProcessIdentity.of(pid)
     finally:
         os.close(sync_read)
@@ -157,5 +162,5 @@ def _answer(line: bytes) -> tuple[int, str]:
         return -1, line.decode(errors="replace").strip("\x00\n ")
 
 
-def _failure(output: bytes) -> CreateFailed:
-    return CreateFailed(last_error(output) or "the monitor ended before it created the container")
+def _failure(output: bytes, program: str) -> CreateFailed:
+    return CreateFailed(last_error(output, program) or "the monitor ended before it created the container")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import re
 import secrets
 import signal
 from dataclasses import dataclass
@@ -28,15 +27,15 @@ from podstead.node.runtime.base import (
     RuntimeFailure,
 )
 from podstead.node.runtime.cgroups import Cgroups
-from podstead.node.runtime.command import RuntimeCommand
+from podstead.node.runtime.command import Commands, RuntimeCommand
 from podstead.node.runtime.conmon import Monitor
-from podstead.node.runtime.records import ContainerRecord, Phase, ProcessIdentity, RecordFolder, boot_id
+from podstead.node.runtime.records import Binary, ContainerRecord, Phase, ProcessIdentity, RecordFolder, boot_id
 from podstead.node.runtime.sandboxes import Sandbox, Sandboxes
+from podstead.node.runtime.signals import killed, send, stop_signal
 from podstead.paths import Paths
 
 MONITOR_LOST = "the container's monitor was lost, so its exit code is unknown; the container was killed"
 _CGROUP_DELAYS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-_SIGNAL = re.compile(r"([0-9]{1,2})|(?:SIG)?([A-Z][A-Z0-9]*)([+-][0-9]{1,2})?")
 _STATES = {
     Phase.CREATING: ContainerState.UNKNOWN,
     Phase.CREATED: ContainerState.CREATED,
@@ -54,7 +53,7 @@ class Tools:
 
     paths: Paths
     images: RootFilesystems
-    command: RuntimeCommand
+    commands: Commands
     conmon_path: str
     cgroups: Cgroups
 
@@ -134,6 +133,10 @@ class Containers:
         """Where a container's own layer lies: on the data disk, not in memory."""
         return self._tools.paths.runtime_state / "rootfs" / container_id
 
+    def command(self, container: Container) -> RuntimeCommand:
+        """The OCI runtime that made it."""
+        return self._tools.commands.of(container.record.runtime)
+
     # -- create
 
     async def create(self, sandbox: Sandbox, config: ContainerConfig) -> Container:
@@ -143,7 +146,8 @@ class Containers:
             raise CreateFailed(f'image "{config.image}" is not on this node', "CreateContainerError")
         if not sandbox.ready:
             raise CreateFailed(f"sandbox {sandbox.record.id[:12]} is not ready", "CreateContainerError")
-        record = _new_record(sandbox, config, image)
+        # Here is where a container with an rshared mount gets runc in place of one in a private mount namespace.
+        record = _new_record(sandbox, config, image, self._tools.commands.current.binary)
         try:
             self.records.save(record)
         except OSError as error:
@@ -165,8 +169,8 @@ class Containers:
                 self.records.save(record)
                 await asyncio.to_thread(self._tools.cgroups.enter_monitors, identity.pid)
 
-            async with self._slots:
-                monitor, init = await conmon.create(launch, self._tools.conmon_path, before)
+            async with self._slots, self.command(container).creating() as runtime:
+                monitor, init = await conmon.create(launch, self._tools.conmon_path, runtime, before)
         except (OSError, RuntimeFailure) as error:
             record.phase = Phase.EXITED
             container.ended.set()
@@ -204,11 +208,10 @@ class Containers:
         return conmon.Launch(
             container_id=record.id,
             name=f"{config.name}-{config.attempt}",
+            program=next(iter(config.args), ""),
             bundle=bundle,
             log_path=config.log_path,
             exits=tools.paths.exits,
-            runtime_path=tools.command.path,
-            runtime_args=tools.command.global_args(),
             stdin=config.stdin,
             stdin_once=config.stdin_once,
             tty=config.tty,
@@ -237,7 +240,7 @@ class Containers:
                 raise container.failure from error
 
     async def _start(self, container: Container) -> None:
-        record, command = container.record, self._tools.command
+        record, command = container.record, self.command(container)
         if record.phase not in _ENDED:
             record.phase = Phase.STARTING
             self.records.save(record)
@@ -334,14 +337,14 @@ class Containers:
                 await self._discard(container)
 
     async def _discard(self, container: Container) -> None:
-        record, tools = container.record, self._tools
+        record = container.record
         record.phase = Phase.REMOVING
         self.records.save(record)
         if record.boot == boot_id():
-            await tools.command.delete(record.id)
+            await self.command(container).delete(record.id)
             await self._remove_cgroup(self._cgroups_path(record))
         else:
-            tools.command.forget(record.id)
+            self.command(container).forget(record.id)
         await self.remove_remains(record.id)
         self.records.delete(record.id)
         self.by_id.pop(record.id, None)
@@ -381,28 +384,7 @@ class Containers:
         self.events.put_nowait(None)
 
 
-def send(identity: ProcessIdentity, number: int) -> bool:
-    """Send a signal to exactly this process; returns False if it is gone."""
-    descriptor = identity.open()
-    if descriptor < 0:
-        return False
-    try:
-        signal.pidfd_send_signal(descriptor, number)
-    except ProcessLookupError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
-
-
-async def killed(identity: ProcessIdentity) -> None:
-    """SIGKILL to exactly this process; returns once it has ended."""
-    monitor = Monitor.adopt(identity)
-    if monitor is not None and send(identity, signal.SIGKILL):
-        await monitor.ended
-
-
-def _new_record(sandbox: Sandbox, config: ContainerConfig, image: Image) -> ContainerRecord:
+def _new_record(sandbox: Sandbox, config: ContainerConfig, image: Image, runtime: Binary) -> ContainerRecord:
     return ContainerRecord(
         id=secrets.token_hex(32),
         sandbox_id=sandbox.record.id,
@@ -416,18 +398,8 @@ def _new_record(sandbox: Sandbox, config: ContainerConfig, image: Image) -> Cont
         created_at=clock.now(),
         stop_signal=stop_signal(image.config.stop_signal),
         boot=boot_id(),
+        runtime=runtime,
     )
-
-
-def stop_signal(text: str) -> int:
-    """The number that an image's StopSignal names (SIGQUIT, QUIT, 3, SIGRTMIN+3); SIGTERM where it names none."""
-    match = _SIGNAL.fullmatch(text.upper())
-    if match is None:
-        return signal.SIGTERM
-    number, name, offset = match.groups()
-    base = int(number) if number else signal.Signals.__members__.get(f"SIG{name}", 0)
-    found = base + int(offset or 0)
-    return found if 0 < found < signal.NSIG else signal.SIGTERM
 
 
 def _remove_flat(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""A command in a running container: `runc exec` straight from the server, without a monitor."""
+"""A command in a running container: the OCI runtime's `exec` straight from the server, without a monitor."""
 
 from __future__ import annotations
 
@@ -13,19 +13,24 @@ import msgspec
 
 from podstead.linux import process
 from podstead.node.runtime.base import CreateFailed, ExecConfig
-from podstead.node.runtime.command import RuntimeCommand, last_error
+from podstead.node.runtime.command import RuntimeCommand
+from podstead.node.runtime.errors import last_error
 from podstead.node.runtime.processes import kill_children
+from podstead.node.runtime.terminal import fit
 
 _NOT_FOUND = ("executable file not found", "no such file or directory")
+# Seconds: how long an OCI runtime takes to make a command's pty, and how long it may.
+_FIRST_LOOK, _LAST_LOOK = 0.005, 10.0
 _NOT_EXECUTABLE = ("permission denied", "exec format error")
 
 
 class OCIExec:
     """ExecProcess: the OCI runtime's own process, which passes streams, signals and the exit code through."""
 
-    def __init__(self, child: process.Process, files: tuple[Path, Path]) -> None:
+    def __init__(self, child: process.Process, files: tuple[Path, Path], program: str) -> None:
         self._child = child
         self._files = files
+        self._program = program
         self._error = ""
         self._ended = asyncio.ensure_future(child.wait())
         self._ended.add_done_callback(self._finish)
@@ -33,7 +38,7 @@ class OCIExec:
     def _finish(self, ended: asyncio.Future[int]) -> None:
         specification, log = self._files
         if not ended.cancelled() and ended.result() != 0:
-            self._error = last_error(log.read_bytes()) if log.exists() else ""
+            self._error = last_error(log.read_bytes(), self._program) if log.exists() else ""
         specification.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
 
@@ -44,7 +49,12 @@ class OCIExec:
         return code if code >= 0 else 128 - code
 
     def resized(self) -> None:
-        self._child.send_signal(signal.SIGWINCH)
+        self._fit(_FIRST_LOOK)
+
+    def _fit(self, delay: float) -> None:
+        """Set the size of the command's pty, or see again after `delay` seconds if there is none yet."""
+        if not fit(self._child.pid) and self._child.returncode is None and delay < _LAST_LOOK:
+            asyncio.get_running_loop().call_later(delay, self._fit, 2 * delay)
 
     def kill(self) -> None:
         if self._child.returncode is not None:
@@ -75,11 +85,12 @@ def start(command: RuntimeCommand, container_id: str, bundle: Path, config: Exec
             stdout=stdout,
             stderr=stderr,
             env=command.environment(short=False),
+            mount_namespace=command.mount_namespace,
         )
     except OSError as error:
         specification.unlink(missing_ok=True)
         raise CreateFailed(f"cannot call {command.name} exec: {error.strerror}", "StartError") from error
-    return OCIExec(child, (specification, log))
+    return OCIExec(child, (specification, log), config.argv[0])
 
 
 def _process(bundle: Path, config: ExecConfig) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The embedded runtime: an OCI runtime (runc) under conmon, called directly, in sandboxes without a pause process."""
+"""The embedded runtime: crun or runc under conmon, called directly, in sandboxes without a pause process."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ from podstead.node.runtime.base import (
     SandboxStatus,
 )
 from podstead.node.runtime.cgroups import ROOT, Cgroups
-from podstead.node.runtime.command import RuntimeCommand
+from podstead.node.runtime.choice import AUTOMATIC, Choice, Chooser
+from podstead.node.runtime.command import Commands
 from podstead.node.runtime.containers import Container, Containers, Tools
 from podstead.node.runtime.records import Phase
 from podstead.node.runtime.sandboxes import Sandbox, Sandboxes
+from podstead.node.runtime.views import MountViews
 from podstead.paths import Paths
 
 
@@ -44,28 +46,51 @@ class OCIRuntime:
         images: RootFilesystems,
         network: PodNetwork,
         *,
-        runtime_path: str = "/usr/sbin/runc",
+        wanted: str = AUTOMATIC,
         conmon_path: str = "/usr/bin/conmon",
         cgroup_root: Path = ROOT,
     ) -> None:
         self._paths = paths
-        self._command = RuntimeCommand(runtime_path, paths.runtime_root)
+        self._wanted = wanted
         self._cgroups = Cgroups(paths.cgroup, cgroup_root)
+        self._views = MountViews(paths.run, self._cgroups.unified_beside)
+        self._commands = Commands(paths.runtime_root, self._views)
         self._sandboxes = Sandboxes(paths, network, self._cgroups)
-        tools = Tools(paths, images, self._command, conmon_path, self._cgroups)
+        tools = Tools(paths, images, self._commands, conmon_path, self._cgroups)
         self._containers = Containers(tools, self._sandboxes, limit=2 * (os.cpu_count() or 1))
-        self._version = ""
+        self._choice: Choice | None = None
 
     @property
     def name(self) -> str:
-        return self._command.name
+        return self._choice.name if self._choice else ""
 
     @property
     def version(self) -> str:
-        return self._version
+        return self._choice.version if self._choice else ""
 
     async def start(self) -> None:
-        """See Runtime.start. Raises RuntimeFailure or OSError: no runc, no cgroups, remains that cannot be removed."""
+        """See Runtime.start. Raises RuntimeFailure or OSError: no OCI runtime works here, no cgroups."""
+        await self.choose()
+        await self.adopt()
+
+    async def choose(self) -> Choice:
+        """Find the OCI runtime for new containers: `wanted` is auto, a name or a path. Once; `start` does it too.
+
+        Raises RuntimeFailure with the reason in one line, OSError.
+        """
+        if self._choice is None:
+            await self._prepare()
+            choice = await Chooser(self._paths, self._cgroups, self._views).choose(self._wanted)
+            await self._commands.use(choice.binary)
+            self._choice = choice
+        return self._choice
+
+    async def adopt(self) -> None:
+        """Take over what an earlier server left, as `start`, but without an OCI runtime for anything new."""
+        await self._prepare()
+        await Adoption(self._paths, self._sandboxes, self._containers, self._commands, self._cgroups).run()
+
+    async def _prepare(self) -> None:
         paths = self._paths
         await asyncio.to_thread(mounts.make_own_mount, paths.run)
         for directory in (paths.sandboxes, paths.containers, paths.exits, paths.runtime_root):
@@ -73,15 +98,11 @@ class OCIRuntime:
         self._sandboxes.records.prepare()
         self._containers.records.prepare()
         self._cgroups.prepare()
-        try:
-            self._version = await self._command.version()
-        except OSError as error:
-            raise RuntimeFailure(f"cannot start {self._command.path}: {error.strerror}") from error
-        await Adoption(paths, self._sandboxes, self._containers, self._command, self._cgroups).run()
 
     async def close(self) -> None:
         await self._containers.close()
         await self._sandboxes.close()
+        self._views.close()
 
     # -- sandboxes
 
@@ -145,7 +166,7 @@ class OCIRuntime:
         container = self._containers.get(container_id)
         if not container.running:
             raise NotFound(f"container {container_id[:12]} is not running")
-        return oci_exec.start(self._command, container_id, container.bundle, config)
+        return oci_exec.start(self._containers.command(container), container_id, container.bundle, config)
 
     async def port_forward(self, sandbox_id: str, port: int) -> socket.socket:
         sandbox = self._sandboxes.get(sandbox_id)

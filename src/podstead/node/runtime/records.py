@@ -82,6 +82,13 @@ def _ended(descriptor: int) -> bool:
     return bool(poll.poll(0))
 
 
+class Binary(msgspec.Struct, frozen=True):
+    """An OCI runtime's program; `private_mounts`: it works only where the cgroup2 mount of hybrid cgroups is not."""
+
+    path: str
+    private_mounts: bool = False
+
+
 class SandboxRecord(msgspec.Struct):
     id: str
     namespace: str
@@ -111,6 +118,8 @@ class ContainerRecord(msgspec.Struct):
     labels: dict[str, str]
     created_at: datetime
     boot: str
+    runtime: Binary
+    """What made it goes on with it, whatever makes the next."""
     stop_signal: int = 15
     phase: Phase = Phase.CREATING
     monitor: ProcessIdentity | None = None
