@@ -34,7 +34,7 @@ _NO_VALUE = object()
 
 
 class _Message(msgspec.Struct, frozen=True):
-    """What the numbers of a message mean, by kind of field."""
+    """What the numbers of a message mean; `name` is the definition whose fields they are."""
 
     name: str
     fields: dict[int, _Field]
@@ -68,23 +68,26 @@ def _lines() -> dict[str, str]:
 
 
 def message_names() -> list[str]:
-    """The definitions that have a message."""
+    """All messages: definitions, and what is only ever a part of others."""
     return list(_lines())
 
 
 @cache
-def message(name: str) -> _Message:
-    """Return the message of a definition. Raises KeyError."""
+def message(name: str, owner: str = "") -> _Message:
+    """Return a message by its definition's name. Raises KeyError.
+
+    `owner` is for a message whose fields are, in JSON, those of an outer definition: the outer one's name.
+    """
     fields = {}
     for part in _lines()[name].split():
         number, _, text = part.partition(":")
-        fields[int(number)] = _field(name, text)
-    return _Message(name, fields)
+        fields[int(number)] = _field(owner or name, text)
+    return _Message(owner or name, fields)
 
 
 def _field(owner: str, text: str) -> _Field:
     if text[0] == "+":
-        return _Field(text[1:], "#" + text[1:], inlined=True)
+        return _Field(text[1:], inlined=True)
     if text[0] == "-":
         return _Field(text[1:], removed=True)
     name = text.removeprefix("~").removesuffix("{}")
@@ -154,8 +157,8 @@ def _message(wanted: _Message, raw: bytes, path: str, into: dict[str, Any], dept
         if field is None:
             where = f' at "{path}"' if path else ""
             raise WireError(f"unknown field number {number} of {wanted.struct}{where}")
-        if field.inlined and isinstance(value, bytes):
-            _message(message(field.name), value, path, into, depth + 1)
+        if field.inlined:
+            _message(message(field.name, wanted.name), _bytes(kind_of_wire, value, path), path, into, depth + 1)
             continue
         below = f"{path}.{field.name}" if path else field.name
         if field.removed:
