@@ -108,8 +108,8 @@ def test_what_is_not_there(instance: TestInstance) -> None:
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        (["pod", "left"], ["Name:             left", "Status:           Running", "\n    Container ID:  runc://"]),
-        (["node"], ["Container Runtime Version:  runc://", "KubeletReady", "Non-terminated Pods:", "left"]),
+        (["pod", "left"], ["Name:             left", "Status:           Running", "\n    Container ID:  podstead://"]),
+        (["node"], ["Container Runtime Version:  ", "KubeletReady", "Non-terminated Pods:", "left"]),
         (["namespace", "default"], ["Name:         default", "Status:       Active"]),
         (["configmap", "kube-root-ca.crt"], ["ca.crt:\n----\n-----BEGIN CERTIFICATE-----"]),
         (["serviceaccount", "default"], ["Name:                default", "Image pull secrets:  <none>"]),
