@@ -1,17 +1,19 @@
-"""`podstead image pull | load | import | ls`: images of one instance, whether its server runs or not."""
+"""`podstead image pull | load | import | ls | rm | prune`: images of one instance, whether its server runs or not."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from podstead.node.runtime.base import Image
+    from podstead.node.images.removal import Removed
+    from podstead.node.runtime.base import Image, Progress, RegistryAuth
     from podstead.paths import Paths
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -30,29 +32,62 @@ def _instance_options(command: F) -> F:
     return name(data(command))
 
 
-image = click.Group("image", help="Pull, load and import images.")
+def _quiet_option(command: F) -> F:
+    return click.option("--quiet", "-q", is_flag=True, help="Show no progress.")(command)
+
+
+image = click.Group("image", help="Pull, load, import, list and remove images.")
 
 
 @image.command()
 @click.argument("reference", metavar="IMAGE")
+@click.option("--creds", metavar="USER[:PASSWORD]", help="Log in to the registry so (the password is asked for).")
+@click.option(
+    "--cert-dir",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Certificates to trust the registry by (*.crt), instead of /etc/containers/certs.d/HOST:PORT.",
+)
+@_quiet_option
 @_instance_options
-def pull(reference: str, instance: str, data_dir: Path | None) -> None:
+def pull(
+    reference: str, creds: str | None, cert_dir: Path | None, quiet: bool, instance: str, data_dir: Path | None
+) -> None:
     """Pull IMAGE from its registry."""
     from podstead.node.images.pull import Images
 
-    images = Images(_paths(instance, data_dir))
-    _say_ready(_run(images.pull_image(reference)))
+    images = Images(_paths(instance, data_dir), certificates=cert_dir)
+    auths = [_login(reference, creds)] if creds else []
+    with _bar("Pulling", quiet) as progress:
+        pulled = _run(images.pull_image(reference, auths, progress))
+    _say_ready(pulled)
+
+
+def _login(reference: str, creds: str) -> RegistryAuth:
+    from podstead.node.images.references import InvalidReference, parse
+    from podstead.node.runtime.base import RegistryAuth
+
+    user, colon, password = creds.partition(":")
+    if not colon:
+        password = click.prompt(f"Password of {user}", hide_input=True, err=True)
+    try:
+        return RegistryAuth(parse(reference).domain, user, password, "--creds")
+    except InvalidReference as error:
+        raise click.BadParameter(str(error), param_hint="IMAGE") from error
 
 
 @image.command()
 @click.argument("source", metavar="ARCHIVE-OR-NAME")
 @click.option("--tag", default="", metavar="IMAGE", help="Name the image anew.")
+@_quiet_option
 @_instance_options
-def load(source: str, tag: str, instance: str, data_dir: Path | None) -> None:
+def load(source: str, tag: str, quiet: bool, instance: str, data_dir: Path | None) -> None:
     """Load a docker or OCI archive, an OCI directory, or an image of this host's podman or docker by its name."""
     from podstead.node.images.importer import Importer
 
-    for loaded in _run(Importer(_paths(instance, data_dir)).load(source, tag)):
+    importer = Importer(_paths(instance, data_dir))
+    with _bar("Loading", quiet) as progress:
+        images = _run(importer.load(source, tag, progress))
+    for loaded in images:
         _say_ready(loaded)
 
 
@@ -66,8 +101,11 @@ def load(source: str, tag: str, instance: str, data_dir: Path | None) -> None:
     metavar="INSTRUCTION",
     help="""A Dockerfile instruction such as 'CMD ["sh"]': CMD, ENTRYPOINT, ENV, WORKDIR, USER, STOPSIGNAL.""",
 )
+@_quiet_option
 @_instance_options
-def import_(rootfs: Path, reference: str, changes: tuple[str, ...], instance: str, data_dir: Path | None) -> None:
+def import_(
+    rootfs: Path, reference: str, changes: tuple[str, ...], quiet: bool, instance: str, data_dir: Path | None
+) -> None:
     """Make IMAGE from a root file system: a tar, plain or compressed."""
     from podstead.node.images.importer import Importer
     from podstead.node.images.layout import changed
@@ -76,22 +114,125 @@ def import_(rootfs: Path, reference: str, changes: tuple[str, ...], instance: st
         config = changed(changes)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--change") from error
-    _say_ready(_run(Importer(_paths(instance, data_dir)).import_rootfs(rootfs, reference, config)))
+    importer = Importer(_paths(instance, data_dir))
+    with _bar("Importing", quiet) as progress:
+        imported = _run(importer.import_rootfs(rootfs, reference, config, progress))
+    _say_ready(imported)
 
 
 @image.command()
+@click.option("--output", "-o", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
 @_instance_options
-def ls(instance: str, data_dir: Path | None) -> None:
+def ls(output: str, instance: str, data_dir: Path | None) -> None:
     """List the images."""
     from podstead.node.images.pull import Images
+    from podstead.node.images.usage import images_in_use
 
-    rows = [("IMAGE", "ID", "SIZE")]
-    for listed in _run(Images(_paths(instance, data_dir)).list_images()):
+    paths = _paths(instance, data_dir)
+    images = _run(Images(paths).list_images())
+    used = images_in_use(paths)
+    if output != "table":
+        _print_structured([_described(listed, len(used.get(listed.id, ()))) for listed in images], output)
+        return
+    rows = [("IMAGE", "ID", "SIZE", "CONTAINERS")]
+    for listed in images:
         names = listed.tags or listed.digests or ("<none>",)
-        rows += [(name, listed.id[:12], _size(listed.size)) for name in names]
+        rows += [(name, listed.id[:12], _size(listed.size), str(len(used.get(listed.id, ())))) for name in names]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         click.echo("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _described(listed: Image, containers: int) -> dict[str, Any]:
+    return {
+        "id": f"sha256:{listed.id}",
+        "names": list(listed.tags),
+        "digests": list(listed.digests),
+        "size": listed.size,
+        "containers": containers,
+    }
+
+
+def _print_structured(value: Any, output: str) -> None:
+    if output == "json":
+        import json
+
+        click.echo(json.dumps(value, indent=2))
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(value, sort_keys=False), nl=False)
+
+
+@image.command()
+@click.argument("references", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--force", "-f", is_flag=True, help="Take all names away, also of an image that containers use.")
+@_instance_options
+def rm(references: tuple[str, ...], force: bool, instance: str, data_dir: Path | None) -> None:
+    """Remove images by name, digest or ID. An image that a container was made from is never taken from under it:
+    with --force it loses its names, and goes with the next `prune` after its last container.
+    """
+    from podstead.node.images.pull import Images
+    from podstead.node.images.removal import ImageRemover
+    from podstead.node.runtime.base import RuntimeFailure
+
+    paths = _paths(instance, data_dir)
+
+    async def remove() -> list[str]:
+        remover, problems = ImageRemover(paths, Images(paths)), []
+        for reference in references:
+            try:
+                _say_removed(await remover.remove(reference, force=force))
+            except RuntimeFailure as error:
+                problems.append(str(error))
+        return problems
+
+    problems = _run(remove())
+    if problems:
+        raise click.ClickException("; ".join(problems))
+
+
+@image.command()
+@click.option("--all", "-a", "everything", is_flag=True, help="All images without a container, not only nameless ones.")
+@_instance_options
+def prune(everything: bool, instance: str, data_dir: Path | None) -> None:
+    """Remove images that no container uses and that have no name, and what unfinished pulls left."""
+    from podstead.node.images.pull import Images
+    from podstead.node.images.removal import ImageRemover
+
+    paths = _paths(instance, data_dir)
+    removed = _run(ImageRemover(paths, Images(paths)).prune(everything=everything))
+    _say_removed(removed)
+    click.echo(f"Freed {_size(removed.freed)}")
+
+
+def _say_removed(removed: Removed) -> None:
+    for name in removed.untagged:
+        click.echo(f"Untagged {name}")
+    for identity in removed.deleted:
+        click.echo(f"Deleted sha256:{identity}")
+
+
+@contextmanager
+def _bar(label: str, quiet: bool) -> Iterator[Progress | None]:
+    """Give what draws a bar on the terminal, which begins with the first bytes; nothing if there is no terminal."""
+    import sys
+
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    with ExitStack() as stack:
+        shown: Any = None
+
+        def progress(done: int, total: int) -> None:
+            nonlocal shown
+            if shown is None:
+                bar = click.progressbar(length=1, label=label, file=sys.stderr, item_show_func=lambda text: text)
+                shown = stack.enter_context(bar)
+            shown.length = max(total, done, 1)
+            shown.update(done - shown.pos, f"{_size(done)} of {_size(total)}")
+
+        yield progress
 
 
 def _paths(instance: str, data_dir: Path | None) -> Paths:

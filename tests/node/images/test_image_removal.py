@@ -199,7 +199,7 @@ async def test_the_longest_unused_goes_first_until_there_is_room(
     node.time += 61
     assert await node.collector.collect() == second.size
     assert {image.id for image in await images.list_images()} == {first.id, third.id, used.id}
-    node.disk = DiskUsage(100_000, 0)
+    node.disk = DiskUsage(200_000, 0)
     with pytest.raises(RuntimeFailure):
         await node.collector.collect()
     assert [image.id for image in await images.list_images()] == [used.id]

@@ -21,7 +21,7 @@ from podstead.node.images import layout
 from podstead.node.images.pull import Images
 from podstead.node.images.references import InvalidReference, Reference, image_id, parse
 from podstead.node.images.skopeo import Skopeo, SkopeoFailed
-from podstead.node.runtime.base import Image, ImageConfig, PullFailed
+from podstead.node.runtime.base import Image, ImageConfig, Progress, PullFailed
 from podstead.paths import Paths
 
 _ASK_SECONDS = 30.0
@@ -51,43 +51,48 @@ class Importer:
         self._images = Images(paths)
         self._skopeo = Skopeo(paths)
 
-    async def load(self, source: str, tag: str = "") -> list[Image]:
+    async def load(self, source: str, tag: str = "", progress: Progress | None = None) -> list[Image]:
         """Load an archive or OCI directory if `source` is a path that exists, else an image of the host's podman
         or docker with that name. `tag` names it anew (needed for an OCI archive without a name).
 
-        Raises ImportFailed, naming what was tried.
+        `progress` begins anew with each image. Raises ImportFailed, naming what was tried.
         """
         name = _reference(tag) if tag else None
         path = Path(source)
         if path.exists():
             async with self._skopeo.scratch() as scratch:
                 found = await asyncio.to_thread(_in_file, path, scratch)
-                return await self._copy(_named(found, name, path), scratch)
+                return await self._copy(_named(found, name, path), scratch, progress)
         if source.startswith(("/", "./", "../")):
             raise ImportFailed(f"{source}: no such file")
         sources = await self._on_host(source)
-        return await self._copy([_Source(s.location, name or s.name, s.options) for s in sources])
+        renamed = [_Source(source.location, name or source.name, source.options) for source in sources]
+        return await self._copy(renamed, progress=progress)
 
-    async def import_rootfs(self, archive: Path, name: str, config: ImageConfig | None = None) -> Image:
+    async def import_rootfs(
+        self, archive: Path, name: str, config: ImageConfig | None = None, progress: Progress | None = None
+    ) -> Image:
         """Make an image of one layer from a root file system (tar, or tar compressed by gzip, bzip2, xz or, from
-        Python 3.14 on, zstd) and store it under `name`. Raises ImportFailed.
+        Python 3.14 on, zstd) and store it under `name`. `progress` is told of the storing. Raises ImportFailed.
         """
         reference = _reference(name)
         async with self._skopeo.scratch() as scratch:
             await asyncio.to_thread(_write_rootfs, archive, scratch / _LINK, config or ImageConfig())
-            (image,) = await self._copy([_Source(f"oci:{_LINK}", reference)], scratch)
+            (image,) = await self._copy([_Source(f"oci:{_LINK}", reference)], scratch, progress)
             return image
 
-    async def _copy(self, sources: Sequence[_Source], cwd: Path | None = None) -> list[Image]:
+    async def _copy(
+        self, sources: Sequence[_Source], cwd: Path | None = None, progress: Progress | None = None
+    ) -> list[Image]:
         try:
             await self._images.repair()
-            return [await self._copy_one(source, cwd) for source in sources]
+            return [await self._copy_one(source, cwd, progress) for source in sources]
         except PullFailed as error:
             raise ImportFailed(str(error)) from error
 
-    async def _copy_one(self, source: _Source, cwd: Path | None) -> Image:
+    async def _copy_one(self, source: _Source, cwd: Path | None, progress: Progress | None) -> Image:
         try:
-            await self._skopeo.copy(source.location, str(source.name), source.options, cwd=cwd)
+            await self._skopeo.copy(source.location, str(source.name), source.options, cwd=cwd, progress=progress)
         except SkopeoFailed as error:
             raise ImportFailed(f"{source.name}: {error}") from error
         return self._images.stored(source.name)
