@@ -132,7 +132,8 @@ def _container_status(
     if exited_before:
         last_state = {"terminated": _terminated(exited_before[-1], runtime)}
     elif latest.attempt > 0 and known is not None:
-        last_state = known.get("lastState") or {}
+        same = known.get("restartCount") == latest.attempt
+        last_state = (known.get("lastState") or {}) if same else lost_attempt(known)[1]
     if latest.state is ContainerState.RUNNING:
         state = {"running": {"startedAt": _time(latest.started_at)}}
     elif latest.state is ContainerState.EXITED:
