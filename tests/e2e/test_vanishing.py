@@ -6,10 +6,13 @@ import base64
 import os
 import re
 import signal
+import ssl
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 
@@ -128,19 +131,71 @@ UPGRADE = (
 )
 
 
+def upgraded(wire: Wire, script: str, *streams: str) -> ssl.SSLSocket:
+    """Return a connection on which `sh -c SCRIPT` runs in the worker, as raw WebSocket."""
+    query = urlencode([("container", "c1"), *(("command", word) for word in ("sh", "-c", script))])
+    path = "&".join([f"exec?{query}", *(f"{stream}=true" for stream in streams)])
+    connection = wire.connect()
+    key = base64.b64encode(os.urandom(16)).decode()
+    connection.sendall(UPGRADE.format(path=path, key=key).encode())
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += connection.recv(1)
+    assert head.startswith(b"HTTP/1.1 101 "), head
+    return connection
+
+
+def frame(payload: bytes, claimed: int | None = None) -> bytes:
+    """A masked binary frame; it may claim a length that is not its own."""
+    return b"\x82\xff" + struct.pack(">Q", len(payload) if claimed is None else claimed) + bytes(4) + payload
+
+
 def test_an_exec_client_that_does_not_read_holds_up_only_its_own(instance: TestInstance, wire: Wire) -> None:
     before = memory(instance)
-    path = "exec?container=c1&command=sh&command=-c&command=while+:;+do+echo+9999;+done&stdout=true&stderr=true"
-    with wire.connect() as connection:
-        key = base64.b64encode(os.urandom(16)).decode()
-        connection.sendall(UPGRADE.format(path=path, key=key).encode())
-        assert connection.recv(100).startswith(b"HTTP/1.1 101 ")
+    with upgraded(wire, "while :; do echo 9999; done", "stdout", "stderr"):
         begun = time.monotonic()
         while time.monotonic() - begun < 2:
             assert instance.kubectl("exec", "worker", "--", "echo", "fine", check=True).stdout == "fine\n"
         assert in_container(instance, "9999")
         assert memory(instance) - before < 16 << 10
     instance.until(lambda: not in_container(instance, "9999"), 15)
+
+
+def test_input_that_the_command_does_not_read_is_not_kept_in_the_server(instance: TestInstance, wire: Wire) -> None:
+    before = memory(instance)
+    with upgraded(wire, "exec sleep 6666", "stdin", "stdout") as connection:
+        connection.settimeout(1)
+        with pytest.raises(TimeoutError):
+            for _ in range(1000):
+                connection.sendall(frame(b"\0" + bytes(256 << 10)))
+        assert memory(instance) - before < 16 << 10
+        # Gone clients of such commands are found by pings, seconds later: tests/node/server has that.
+        instance.kubectl("exec", "worker", "--", "pkill", "-f", "sleep 6666", check=True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(b"\0data", claimed=1 << 40),
+        frame(b"\0data", claimed=(1 << 64) - 1),
+        b"\x82\x05\0data",
+        b"\xff" * 100,
+        frame(b"\x07which channel?"),
+        frame(b""),
+        frame(b"\x04{nonsense"),
+        frame(b'\x04{"Width":-1,"Height":99999999}'),
+    ],
+    ids=["a terabyte", "all there is", "no mask", "noise", "no channel", "empty", "no size", "a bad size"],
+)
+def test_frames_that_are_none_end_at_most_their_session(instance: TestInstance, wire: Wire, data: bytes) -> None:
+    server, before = instance.server(), memory(instance)
+    with upgraded(wire, "exec sleep 5555", "stdin", "stdout") as connection:
+        connection.sendall(data)
+        assert instance.kubectl("exec", "worker", "--", "echo", "fine", check=True).stdout == "fine\n"
+    instance.until(lambda: not in_container(instance, "sleep 5555"), 15)
+    assert instance.server() == server
+    assert memory(instance) - before < 8 << 10
+    assert "Traceback" not in (instance.data / "server.log").read_text(errors="replace")
 
 
 def test_a_log_reader_that_does_not_read_holds_up_nobody(instance: TestInstance, wire: Wire) -> None:
