@@ -89,7 +89,7 @@ async def test_readyz_names_the_check_that_fails(instance: Instance) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/api/v2", "/apis/none", "/api/v1/gadgets", "/openapi/v2", "/api/v1/a/b/c/d/e"]
+    "path", ["/nothing", "/api/v2", "/apis/none", "/api/v1/gadgets", "/openapi/v4", "/api/v1/a/b/c/d/e"]
 )
 async def test_an_unknown_path_is_a_status(instance: Instance, path: str) -> None:
     answer = await instance.ask("GET", path)
