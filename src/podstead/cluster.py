@@ -20,6 +20,7 @@ from podstead.linux import mounts
 from podstead.node import info
 from podstead.node.agent import Agent, NodeParts
 from podstead.node.dialer import LocalDialer
+from podstead.node.images.collector import ImageCollector
 from podstead.node.images.pull import Images
 from podstead.node.network.bridge import BridgeNetwork
 from podstead.node.runtime.base import RuntimeFailure
@@ -118,6 +119,7 @@ class Cluster:
                 paths=self._paths,
                 name=name,
                 host_ip=_host_ip(rooms.network.gateway),
+                collect_images=lambda warn: ImageCollector(self._paths, rooms.images, warn).run(),
             )
         )
         node_server = NodeServer(agent, rooms.runtime)

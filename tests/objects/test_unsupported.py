@@ -293,9 +293,9 @@ def test_a_field_that_is_newer_than_the_table_is_refused() -> None:
 
 
 def test_other_kinds_have_refusals_too() -> None:
-    account = {"metadata": {"name": "a", "namespace": "b"}, "imagePullSecrets": [{"name": "x"}]}
+    account = {"metadata": {"name": "a", "namespace": "b"}, "imagePullSecrets": [{"name": "x", "kind": "y"}]}
     assert [str(error) for error in validate_create(by_resource("serviceaccounts"), account)] == [
-        f"imagePullSecrets: Forbidden: {NOT_YET}"
+        f"imagePullSecrets[0].kind: Forbidden: {NOT_YET}"
     ]
     assert refused("Secret", {"type": "kubernetes.io/service-account-token"}) == [
         f'type: Forbidden: "kubernetes.io/service-account-token" is {NOT_YET}'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,7 +20,9 @@ from podstead.node.runtime.base import (
     ContainerStatus,
     Image,
     ImageConfig,
+    Progress,
     PullFailed,
+    RegistryAuth,
     SandboxConfig,
     SandboxStatus,
 )
@@ -151,6 +153,9 @@ class FakeImages:
         self.present = set(present)
         self.errors: list[Exception] = []
         self.pulled: list[str] = []
+        self.auths: list[RegistryAuth] = []
+        self.progress: Progress | None = None
+        """What the latest pull was given."""
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -160,8 +165,11 @@ class FakeImages:
     async def list_images(self) -> list[Image]:
         return [image(reference) for reference in sorted(self.present)]
 
-    async def pull_image(self, reference: str) -> Image:
+    async def pull_image(
+        self, reference: str, auths: Sequence[RegistryAuth] = (), progress: Progress | None = None
+    ) -> Image:
         self.pulled.append(reference)
+        self.auths, self.progress = list(auths), progress
         await self.gate.wait()
         if self.errors:
             raise self.errors.pop(0)

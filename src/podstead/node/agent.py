@@ -25,6 +25,9 @@ from podstead.paths import Paths
 
 log = logging.getLogger(__name__)
 
+Warn = Callable[[str, str], None]
+"""(reason, message)."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeParts:
@@ -37,6 +40,8 @@ class NodeParts:
     paths: Paths
     name: str
     host_ip: str
+    collect_images: Callable[[Warn], Awaitable[None]] | None = None
+    """Runs the image garbage collection until cancelled; what it is given records warnings about the node."""
 
 
 class Agent:
@@ -119,6 +124,8 @@ class Agent:
             self.ready.set()
             self._keep(group, "node", self._node.run)
             self._keep(group, "heartbeat", self._registration.run)
+            if (collect := self._parts.collect_images) is not None:
+                self._keep(group, "image garbage collection", lambda: collect(self._registration.warn))
             await self._clean_orphans(left)
 
     def _keep(self, group: asyncio.TaskGroup, name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from podstead import clock
 from podstead.client.events import NORMAL, WARNING
+from podstead.node import pullsecrets
 from podstead.node.context import NodeContext
-from podstead.node.runtime.base import Image, PullFailed, RuntimeFailure
+from podstead.node.runtime.base import Image, Progress, PullFailed, RuntimeFailure
 from podstead.node.status import Waiting
-from podstead.objects.pod import Container
+from podstead.objects.pod import Container, Pod
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,9 @@ _SHOW_FAILURE = 2.0
 """Seconds for which ErrImagePull is shown before ImagePullBackOff."""
 _LOOK_AGAIN = 10.0
 """Seconds until an image store that could not be read, or has no image that may not be pulled, is read again."""
+
+_PROGRESS_INTERVAL = 20.0
+"""Seconds between events that tell how far a pull has come."""
 
 Record = Callable[[str, str, str, str], None]
 """(container name, event type, reason, message)."""
@@ -34,9 +38,10 @@ def _wanted(container: Container) -> _Wanted:
 class ImagePuller:
     """The pulls of one pod. `changed` is called whenever a pull has ended; `close` cancels what goes on."""
 
-    def __init__(self, context: NodeContext, uid: str, record: Record, changed: Callable[[], None]) -> None:
+    def __init__(self, context: NodeContext, pod: Pod, record: Record, changed: Callable[[], None]) -> None:
         self._context = context
-        self._uid = uid
+        self._pod = pod
+        self._uid = pod.metadata.uid
         self._record = record
         self._changed = changed
         self._pulls: dict[_Wanted, asyncio.Task[None]] = {}
@@ -106,7 +111,11 @@ class ImagePuller:
         began, wanted = clock.monotonic(), _wanted(container)
         try:
             self._record(container.name, NORMAL, "Pulling", f'Pulling image "{container.image}"')
-            image = await self._context.images.pull_image(container.image)
+            secrets = await pullsecrets.read(self._context.client, self._pod)
+            if secrets.missing:
+                self._record("", WARNING, "FailedToRetrieveImagePullSecret", secrets.warning)
+            progress = self._progress(container)
+            image = await self._context.images.pull_image(container.image, secrets.auths, progress)
         except Exception as error:
             if not isinstance(error, RuntimeFailure):
                 log.exception("the pull of %s failed", container.image)
@@ -125,6 +134,20 @@ class ImagePuller:
         finally:
             del self._pulls[wanted]
             self._changed()
+
+    def _progress(self, container: Container) -> Progress:
+        """Return what tells of a pull now and then; a short one brings no events."""
+        told = clock.monotonic()
+
+        def progress(done: int, total: int) -> None:
+            nonlocal told
+            now = clock.monotonic()
+            if now - told >= _PROGRESS_INTERVAL:
+                told = now
+                message = f'Pulling image "{container.image}": {done / 1e6:.0f} of {total / 1e6:.0f} MB'
+                self._record(container.name, NORMAL, "Pulling", message)
+
+        return progress
 
     def _report_failure(self, container: Container, error: PullFailed) -> None:
         if error.reason == "InvalidImageName":

@@ -8,7 +8,7 @@ from typing import Any
 
 from podstead import clock
 from podstead.client.base import Client, Object
-from podstead.client.events import NORMAL, EventRecorder
+from podstead.client.events import NORMAL, WARNING, EventRecorder
 from podstead.node import info
 from podstead.node.runtime.base import Runtime
 from podstead.objects.errors import StatusError
@@ -59,8 +59,15 @@ class Registration:
 
     def record(self, reason: str, message: str) -> None:
         """Record a Normal event about the node. Its uid there is its name: the kubelet's custom."""
-        node = {"kind": "Node", "name": self._name, "uid": self._name}
-        self._recorder.event(node, NORMAL, reason, message)
+        self._recorder.event(self._reference, NORMAL, reason, message)
+
+    def warn(self, reason: str, message: str) -> None:
+        """Record a Warning about the node."""
+        self._recorder.event(self._reference, WARNING, reason, message)
+
+    @property
+    def _reference(self) -> dict[str, str]:
+        return {"kind": "Node", "name": self._name, "uid": self._name}
 
     async def register(self) -> None:
         """Create the node, or bring an existing one up to date; labels and taints that users gave it are kept."""

@@ -51,7 +51,7 @@ class PodStarting:
     def __init__(self, state: PodState) -> None:
         self.state = state
         self._context = state.context
-        self._puller = ImagePuller(state.context, state.uid, state.record, state.wake)
+        self._puller = ImagePuller(state.context, state.pod, state.record, state.wake)
         self._volumes: Mapping[str, Path] | None = None
         self._announced = False
         self._counted: dict[str, tuple[str, int]] = {}

@@ -200,6 +200,12 @@ class DNSConfig(_Struct, frozen=True, kw_only=True):
     options: tuple[DNSOption, ...] = ()
 
 
+class LocalObjectReference(_Struct, frozen=True, kw_only=True):
+    """An object in the pod's own namespace."""
+
+    name: str = ""
+
+
 class PodSpec(_Struct, frozen=True, kw_only=True):
     """core/v1 PodSpec, the fields that podstead implements."""
 
@@ -220,6 +226,7 @@ class PodSpec(_Struct, frozen=True, kw_only=True):
     scheduler_name: str = "default-scheduler"
     priority: int = 0
     security_context: PodSecurityContext = PodSecurityContext()
+    image_pull_secrets: tuple[LocalObjectReference, ...] = ()
 
 
 class PodCondition(_Struct, frozen=True, kw_only=True):

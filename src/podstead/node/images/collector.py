@@ -21,6 +21,9 @@ from podstead.paths import Paths
 
 log = logging.getLogger(__name__)
 
+_FIRST_LOOK = 30.0
+"""Seconds after the start: it is not held up, and what was there already begins to age."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -77,14 +80,16 @@ class ImageCollector:
 
     async def run(self) -> None:
         """Collect after every pull, which is what fills the disk, and each `period`; until cancelled."""
+        rest = min(_FIRST_LOOK, self._policy.period)
         while True:
-            await self._pass()
             try:
-                async with asyncio.timeout(self._policy.period):
+                async with asyncio.timeout(rest):
                     await self._images.pulled.wait()
             except TimeoutError:
                 pass
             self._images.pulled.clear()
+            await self._pass()
+            rest = self._policy.period
 
     async def _pass(self) -> None:
         try:

@@ -91,14 +91,13 @@ def _matches(key: str, reference: Reference) -> bool:
         return False
     if reference.domain == DEFAULT_DOMAIN and host in (_HUB, DEFAULT_DOMAIN):
         return True
+    if host.startswith("["):  # an IPv6 address, no glob
+        return host == reference.domain
     labels, port = _split(host)
     wanted, wanted_port = _split(reference.domain)
     return port == wanted_port and len(labels) == len(wanted) and all(map(fnmatchcase, wanted, labels))
 
 
 def _split(host: str) -> tuple[Sequence[str], str]:
-    if host.startswith("["):
-        address, _, port = host.partition("]")
-        return [address + "]"], port.removeprefix(":")
     name, _, port = host.partition(":")
     return name.split("."), port

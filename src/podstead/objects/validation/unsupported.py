@@ -153,6 +153,7 @@ TABLE: Mapping[str, Row] = {
             "containers": "Container",
             "dnsConfig": "PodDNSConfig",
             "hostAliases": "HostAlias",
+            "imagePullSecrets": "LocalObjectReference",
             "os": "PodOS",
             "securityContext": "PodSecurityContext",
             "tolerations": "Toleration",
@@ -237,6 +238,7 @@ TABLE: Mapping[str, Row] = {
     "HostAlias": Row(frozenset({"hostnames", "ip"})),
     "PodDNSConfig": Row(frozenset({"nameservers", "searches"}), parts={"options": "PodDNSConfigOption"}),
     "PodDNSConfigOption": Row(frozenset({"name", "value"})),
+    "LocalObjectReference": Row(frozenset({"name"})),
     "PodOS": Row(frozenset({"name"}), refused={"name": ("windows",)}),
     "Toleration": Row(frozenset({"effect", "key", "operator", "tolerationSeconds", "value"})),
     "Node": Row(_OBJECT, {"metadata": "ObjectMeta", "spec": "NodeSpec"}),
@@ -251,6 +253,7 @@ TABLE: Mapping[str, Row] = {
         refused={"type": ("kubernetes.io/service-account-token",)},
     ),
     "ServiceAccount": Row(
-        frozenset({"apiVersion", "automountServiceAccountToken", "kind", "secrets"}), {"metadata": "ObjectMeta"}
+        frozenset({"apiVersion", "automountServiceAccountToken", "kind", "secrets"}),
+        {"imagePullSecrets": "LocalObjectReference", "metadata": "ObjectMeta"},
     ),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podstead.objects import errors
-from podstead.registry.admission.base import Attributes, Base, Lookup, Operation
+from podstead.registry.admission.base import Attributes, Base, Lookup, Object, Operation
 
 DEFAULT = "default"
 DEFAULT_WAIT = 2.0
@@ -12,7 +12,9 @@ MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
 
 class ServiceAccount(Base):
-    """Fills in spec.serviceAccountName and its old name, spec.serviceAccount; 403 for an account that is not there."""
+    """Fills in spec.serviceAccountName and its old name, spec.serviceAccount, and the account's pull secrets if the
+    pod names none; 403 for an account that is not there.
+    """
 
     def __init__(self, lookup: Lookup) -> None:
         self._lookup = lookup
@@ -24,18 +26,27 @@ class ServiceAccount(Base):
         spec = pod["spec"]
         spec["serviceAccountName"] = spec.get("serviceAccountName") or spec.get("serviceAccount") or DEFAULT
         spec["serviceAccount"] = spec["serviceAccountName"]
+        if not spec.get("imagePullSecrets"):
+            account = await self._account(attributes)
+            if account is not None and account.get("imagePullSecrets"):
+                spec["imagePullSecrets"] = [dict(secret) for secret in account["imagePullSecrets"]]
 
     async def validate(self, attributes: Attributes) -> None:
         pod = attributes.object
         if not _is_pod_create(attributes) or pod is None or _is_mirror(pod):
             return
         name = pod["spec"]["serviceAccountName"]
+        if await self._account(attributes) is None:
+            why = f'error looking up service account {attributes.namespace}/{name}: serviceaccount "{name}" not found'
+            raise errors.forbidden("pods", attributes.name, why)
+
+    async def _account(self, attributes: Attributes) -> Object | None:
+        assert attributes.object is not None
+        name = attributes.object["spec"]["serviceAccountName"]
         account = self._lookup.find("serviceaccounts", name, attributes.namespace)
         if account is None and name == DEFAULT:
             account = await self._lookup.wait_for("serviceaccounts", name, attributes.namespace, DEFAULT_WAIT)
-        if account is None:
-            why = f'error looking up service account {attributes.namespace}/{name}: serviceaccount "{name}" not found'
-            raise errors.forbidden("pods", attributes.name, why)
+        return account
 
 
 def _is_pod_create(attributes: Attributes) -> bool:
