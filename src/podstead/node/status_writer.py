@@ -28,6 +28,7 @@ class StatusWriter:
         self._written: dict[str, Object] = {}
         """What the last write answered: newer than `current` until the watch has brought it."""
         self._group: asyncio.TaskGroup | None = None
+        self._runs = asyncio.Event()
 
     def write(self, uid: str, status: dict[str, Any]) -> None:
         """Have `status` written; returns at once."""
@@ -36,8 +37,9 @@ class StatusWriter:
 
     async def flushed(self, uid: str) -> None:
         """Return when what was given to `write` for this pod is in the API (or the pod is gone)."""
-        while (task := self._busy.get(uid)) is not None:
-            await asyncio.wait([task])
+        while uid in self._wanted or uid in self._busy:
+            await self._runs.wait()
+            await asyncio.wait([self._busy[uid]])
 
     def forget(self, uid: str) -> None:
         """Let go of a pod that is gone; `current` does not know it any more."""
@@ -46,11 +48,13 @@ class StatusWriter:
     async def run(self) -> None:
         try:
             async with asyncio.TaskGroup() as self._group:
+                self._runs.set()
                 for uid in list(self._wanted):
                     self._begin(uid)
                 await asyncio.Event().wait()
         finally:
             self._group = None
+            self._runs.clear()
 
     def _begin(self, uid: str) -> None:
         if self._group is not None and uid not in self._busy:
@@ -70,8 +74,8 @@ class StatusWriter:
                     log.warning("the status of pod %s could not be written, trying again: %s", uid, error)
                     await asyncio.sleep(delay)
                     delay = min(delay * 2, _RETRY_LIMIT)
-        except Exception:
-            log.exception("the status of pod %s could not be written", uid)
+                except Exception:
+                    log.exception("the status of pod %s could not be written", uid)
         finally:
             del self._busy[uid]
 
