@@ -39,7 +39,8 @@ class StatusWriter:
         """Return when what was given to `write` for this pod is in the API (or the pod is gone)."""
         while uid in self._wanted or uid in self._busy:
             await self._runs.wait()
-            await asyncio.wait([self._busy[uid]])
+            if (task := self._busy.get(uid)) is not None:
+                await asyncio.wait([task])
 
     def forget(self, uid: str) -> None:
         """Let go of a pod that is gone; `current` does not know it any more."""
