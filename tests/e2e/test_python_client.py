@@ -124,6 +124,25 @@ def test_a_session_with_input_and_an_exit_code(core: Any, running: str) -> None:
     session.close()
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_command_that_is_not_there_is_told_as_an_error_alone(core: Any, running: str, terminal: bool) -> None:
+    from kubernetes.stream import stream
+
+    session = stream(
+        core.connect_get_namespaced_pod_exec,
+        running,
+        "default",
+        command=["nosuch"],
+        stdout=True,
+        stderr=not terminal,
+        tty=terminal,
+        _preload_content=False,
+    )
+    session.run_forever(timeout=20)
+    assert session.read_stdout() + session.read_stderr() == ""
+    assert 'exec: \\"nosuch\\": executable file not found in $PATH' in session.read_channel(3)
+
+
 def test_a_followed_log_ends_with_its_container(core: Any, instance: TestInstance) -> None:
     from kubernetes import watch
 

@@ -163,14 +163,18 @@ def test_an_exec_client_that_does_not_read_holds_up_only_its_own(instance: TestI
 
 def test_input_that_the_command_does_not_read_is_not_kept_in_the_server(instance: TestInstance, wire: Wire) -> None:
     before = memory(instance)
-    with upgraded(wire, "exec sleep 6666", "stdin", "stdout") as connection:
+    with upgraded(wire, "echo $$; exec sleep 6666", "stdin", "stdout") as connection:
+        # Two bytes of header, the channel, and the pid on a line; the server's own empty message may come first.
+        seen = b""
+        while not (said := re.search(rb"\x01(\d+)\n", seen)):
+            seen += connection.recv(100)
         connection.settimeout(1)
         with pytest.raises(TimeoutError):
             for _ in range(1000):
                 connection.sendall(frame(b"\0" + bytes(256 << 10)))
         assert memory(instance) - before < 16 << 10
         # Gone clients of such commands are found by pings, seconds later: tests/node/server has that.
-        instance.kubectl("exec", "worker", "--", "pkill", "-f", "sleep 6666", check=True)
+        instance.kubectl("exec", "worker", "--", "kill", said[1].decode(), check=True)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,10 @@ from podstead.streams.remotecommand import (
 LINGER = 0.1
 """Seconds that output is still read after a command's end while a child that it left behind holds the pipes."""
 
+FIRST_WORDS = 0.05
+"""Seconds that what comes first where the runtime's own errors go is kept back, unless the command has ended: if it
+could not be started, that is the runtime's word on it, which the client is told in the Status."""
+
 HANG_UP_GRACE = 1.0
 """Seconds from the hang-up that a command gets whose client has gone to its SIGKILL."""
 
@@ -130,13 +134,17 @@ class Exec:
             self._process = process = await asyncio.shield(starting)
         except RuntimeFailure as failure:
             return self._failed(failure)
+        ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         async with asyncio.TaskGroup() as group:
             for channel, output in stdio.outputs.items():
-                group.create_task(self._pump_output(channel, output))
+                group.create_task(self._pump_output(channel, output, ended))
             try:
                 status = exit_status(await process.wait())
             except RuntimeFailure as failure:
                 status = self._failed(failure)
+                ended.set_result(False)
+            else:
+                ended.set_result(True)
             for output in stdio.outputs.values():
                 output.linger(LINGER)
         return status
@@ -146,10 +154,16 @@ class Exec:
             return container_not_found(self._container).status()
         return internal_error(f"error executing command in container: {failure}").status()
 
-    async def _pump_output(self, channel: Channel, output: OutputPipe) -> None:
+    async def _pump_output(self, channel: Channel, output: OutputPipe, ended: asyncio.Future[bool]) -> None:
+        """`ended` is done with the command; False where it could not be started."""
         wanted = channel != Channel.STDOUT or self._options.stdout
+        first = channel == (Channel.STDOUT if self._options.tty else Channel.STDERR)
         try:
             while data := await output.read():
+                if first:
+                    first = False
+                    await asyncio.wait((ended,), timeout=FIRST_WORDS)
+                    wanted = wanted and not (ended.done() and not ended.result())
                 if wanted:
                     await self._session.send(channel, data)
                 await asyncio.sleep(0)  # A command that writes without end must not keep the loop from others.
