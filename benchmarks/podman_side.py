@@ -74,35 +74,47 @@ class Podman:
 
     # -- what follows runs in the thread
 
-    def prepare(self, rootfs: Path) -> None:
+    def prepare(self, rootfs: Path, manifest: dict[str, Any]) -> None:
         """Enter the namespaces and import the image; raises PodmanFailed, OSError."""
         _CNI.mkdir(parents=True, exist_ok=True)
         namespaces.unshare(namespaces.CLONE_NEWNS | namespaces.CLONE_NEWNET)
         mounts.mount("none", "/", flags=mounts.MS_REC | mounts.MS_SLAVE)
         for hidden in (Path("/run"), _CNI):
             mounts.mount("tmpfs", hidden, "tmpfs")
-        self._configure(pause="")
+        # crun refuses hybrid cgroups; without this mount it takes them for version 1, and in here nobody else minds.
+        mounts.umount(_CGROUPS / "unified", lazy=True)
+        self._configure("runc", pause="")
         self._call("import", "--change", f"ENV {PATH_OF_IMAGE}", str(rootfs), IMAGE)
+        pause = ""
         if shutil.which("catatonit", path=f"{_HELPERS}:{os.environ.get('PATH', '')}") is None:
-            self._call("import", "--change", 'ENTRYPOINT ["/bin/sleep", "2147483647"]', str(rootfs), PAUSE)
-            self._configure(pause=PAUSE)
+            pause = PAUSE
+            self._call("import", "--change", 'ENTRYPOINT ["/bin/sleep", "2147483647"]', str(rootfs), pause)
             self.notes.append("podman's pause image holds `sleep`: its own needs catatonit, which is not installed")
         version = self._call("version", "--format", "{{.Client.Version}}").strip()
-        self.notes.append(f"podman {version} runs with {self._runtime()}")
+        self.notes.append(f"podman {version} runs with {self._choose_runtime(pause, manifest)}")
 
-    @staticmethod
-    def _runtime() -> str:
-        """runc, as podstead: the same work on both sides (crun refuses hybrid cgroups)."""
+    def _choose_runtime(self, pause: str, manifest: dict[str, Any]) -> str:
+        """Return the runtime that podman is to use: crun, its own choice on Debian, if a pod starts with it."""
+        if shutil.which("crun"):
+            self._configure("crun", pause)
+            try:
+                self.play("probe", manifest)
+                return "crun"
+            except PodmanFailed as failure:
+                self.notes.append(f"podman does not run with crun here: {failure}")
+            finally:
+                self._call("pod", "rm", "--force", "--time", "0", "probe")
+        self._configure("runc", pause)
         return "runc"
 
-    def _configure(self, pause: str) -> None:
+    def _configure(self, runtime: str, pause: str) -> None:
         """Write containers.conf: locks in files and not in the machine's shared memory; limits that may be set."""
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         processes = resource.getrlimit(resource.RLIMIT_NPROC)[1]
         processes = _PROCESSES if processes == resource.RLIM_INFINITY else min(processes, _PROCESSES)
         ulimits = [f"nofile={files}:{files}", f"nproc={processes}:{processes}"]
         lines = ["[containers]", f"default_ulimits = {json.dumps(ulimits)}", "[engine]", 'lock_type = "file"']
-        lines += [f"runtime = {json.dumps(self._runtime())}", f"infra_image = {json.dumps(pause)}" if pause else ""]
+        lines += [f"runtime = {json.dumps(runtime)}", f"infra_image = {json.dumps(pause)}" if pause else ""]
         self._configuration.write_text("\n".join(lines) + "\n")
 
     def _argv(self, *arguments: str) -> list[str]:
@@ -172,12 +184,10 @@ class Podman:
         return Cycle(created, execed, *self.remove(name))
 
     def several(self, count: int, manifest: dict[str, Any]) -> tuple[float, machine.Memory]:
-        """Start `count` pods one by one; returns seconds for all, and the memory of their monitors. Removes them."""
+        """Start `count` pods one by one; returns seconds for all, and the memory of their monitors. They stay."""
         names = [f"many-{number}" for number in range(count)]
         took = sum(self.play(name, manifest) for name in names)
-        used = machine.memory(self.monitors())
-        self._call("pod", "rm", "-f", "-t", "0", *names)
-        return took, used
+        return took, machine.memory(self.monitors())
 
     def monitors(self) -> list[int]:
         return machine.monitors(str(self._directory))

@@ -148,6 +148,12 @@ class Api:
         self._instance = instance
         self._session = session
 
+    async def runtime(self) -> str:
+        """Return what the node says of its OCI runtime, such as crun://1.8.1."""
+        async with self._session.get("/api/v1/nodes") as answer:
+            nodes = (await answer.json())["items"]
+        return str(nodes[0]["status"]["nodeInfo"]["containerRuntimeVersion"])
+
     async def _create(self, manifest: dict[str, Any]) -> None:
         async with self._session.post(PODS, json=manifest) as answer:
             if answer.status != 201:

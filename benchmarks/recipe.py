@@ -49,7 +49,7 @@ class Plan:
 
 
 FULL = Plan(repetitions=20, starts=5, pods=MANY, bursts=3, podman_pods=5, idle=20.0, settle=2.0)
-QUICK = Plan(repetitions=1, starts=1, pods=3, bursts=1, podman_pods=1, idle=0.5, settle=0.0)
+QUICK = Plan(repetitions=1, starts=1, pods=3, bursts=1, podman_pods=0, idle=0.5, settle=0.0)
 
 
 class Figures:
@@ -104,6 +104,7 @@ class Benchmark:
         if self._instance.kubectl is None:
             self.notes.append("kubectl was not found: its rows are empty")
         async with self._instance.api() as api:
+            self.notes.append(f"podstead runs with {await api.runtime()}")
             await self._memory_and_idle(api)
             await self._cycles(api)
             await self._bursts(api)
@@ -115,7 +116,7 @@ class Benchmark:
         directory.mkdir()
         try:
             podman = self.podman = Podman(directory)
-            await podman.do(lambda: podman.prepare(rootfs))
+            await podman.do(lambda: podman.prepare(rootfs, self._manifest))
             self.notes += podman.notes
         except (PodmanFailed, OSError) as failure:
             await self._without_podman(failure)
@@ -216,7 +217,7 @@ class Benchmark:
 
     async def _podman_in_numbers(self) -> None:
         plan, podman = self._plan, self.podman
-        if podman is None:
+        if podman is None or not plan.podman_pods:
             return
         say(f"{plan.podman_pods} of podman's pods one by one")
         try:
@@ -289,7 +290,7 @@ def arguments() -> argparse.Namespace:
 def chosen(options: argparse.Namespace) -> Plan:
     plan = QUICK if options.quick else FULL
     asked = {"repetitions": options.repetitions, "podman_pods": options.podman_pods}
-    return replace(plan, **{name: max(value, 1) for name, value in asked.items() if value is not None})
+    return replace(plan, **{name: max(value, 0) for name, value in asked.items() if value is not None})
 
 
 def main() -> int:
