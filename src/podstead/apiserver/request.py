@@ -90,8 +90,8 @@ def text(query: Mapping[str, list[str]], key: str) -> str:
 
 
 def flag(query: Mapping[str, list[str]], key: str) -> bool:
-    """Return a parameter as apimachinery reads a bool: false only if absent, `false` or `0`."""
-    return key in query and query[key][0] not in ("false", "0")
+    """Return a parameter as apimachinery reads a bool: false only if absent, `false` in any case, or `0`."""
+    return key in query and query[key][0].lower() not in ("false", "0")
 
 
 def optional_flag(query: Mapping[str, list[str]], key: str) -> bool | None:
