@@ -79,6 +79,15 @@ def test_a_damaged_record_is_named(text: str) -> None:
     assert str(file) in str(caught.value)
 
 
+def test_a_record_of_a_newer_podstead_is_read() -> None:
+    file = Paths.of("one").instance_file
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(json.loads(_record()) | {"invented": "later"}))
+    known = instances.find("one")
+    assert known is not None
+    assert known.port == 1
+
+
 def test_files_of_others_beside_the_records_are_no_instances() -> None:
     known = instances.settle("one", None, None)
     known.paths.instance_file.with_name("Notes.json").write_text("hello")

@@ -85,7 +85,9 @@ def find(name: str) -> Instance | None:
     """Return the instance, or None if there was no `up` of that name (or it was purged)."""
     file = Paths.of(check_name(name)).instance_file
     try:
-        known = Instance(**json.loads(file.read_text()))
+        record = json.loads(file.read_text())
+        # A newer podstead may have written more; what this one does not know is not its business.
+        known = Instance(**{key: record[key] for key in record if key in Instance.__dataclass_fields__})
         if [type(value) for value in asdict(known).values()] != [str, str, int, str]:
             raise ValueError("not what was written")
         ipaddress.IPv4Network(known.subnet)
