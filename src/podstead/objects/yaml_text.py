@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -130,28 +131,31 @@ class _Reader:
         self._documents = 0
         self._aliased = 0
         self._line = 0
+        self._handlers: dict[str, Callable[[Any], None]] = {
+            "ScalarEvent": self._scalar,
+            "MappingStartEvent": lambda event: self._begin(event, {}),
+            "SequenceStartEvent": lambda event: self._begin(event, []),
+            "MappingEndEvent": self._end,
+            "SequenceEndEvent": self._end,
+            "AliasEvent": self._alias,
+            "DocumentStartEvent": self._document,
+        }
 
     def where(self) -> str:
         return f"line {self._line}: "
 
     def take(self, event: yaml.Event) -> None:
         """Take the parser's next event. Raises _YamlError."""
-        import yaml
-
         if event.start_mark is not None:
             self._line = event.start_mark.line + 1
-        if isinstance(event, yaml.ScalarEvent):
-            self._scalar(event)
-        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
-            self._begin(event, {} if isinstance(event, yaml.MappingStartEvent) else [])
-        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
-            self._end()
-        elif isinstance(event, yaml.AliasEvent):
-            self._alias(event.anchor or "")
-        elif isinstance(event, yaml.DocumentStartEvent):
-            self._documents += 1
-            if self._documents > 1:
-                raise _YamlError("only one document is taken in a request")
+        handler = self._handlers.get(type(event).__name__)
+        if handler is not None:
+            handler(event)
+
+    def _document(self, event: yaml.DocumentStartEvent) -> None:
+        self._documents += 1
+        if self._documents > 1:
+            raise _YamlError("only one document is taken in a request")
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         value: Any = event.value
@@ -174,7 +178,7 @@ class _Reader:
         if event.anchor:
             self._anchors[event.anchor] = None  # an alias within would never end
 
-    def _end(self) -> None:
+    def _end(self, _: yaml.Event) -> None:
         level = self._levels.pop()
         value: Any = level.value
         for other in level.merged:
@@ -183,7 +187,8 @@ class _Reader:
             self._anchors[level.anchor] = _Anchored(value, level.size, level.depth)
         self._put(value, level.size, level.depth)
 
-    def _alias(self, anchor: str) -> None:
+    def _alias(self, event: yaml.AliasEvent) -> None:
+        anchor = event.anchor or ""
         if anchor not in self._anchors:
             raise _YamlError(f"unknown anchor '{anchor}' referenced")
         found = self._anchors[anchor]
