@@ -24,6 +24,7 @@ from podstead.node.images.collector import ImageCollector
 from podstead.node.images.pull import Images
 from podstead.node.network.bridge import BridgeNetwork
 from podstead.node.runtime.base import RuntimeFailure
+from podstead.node.runtime.choice import AUTOMATIC, Choice
 from podstead.node.runtime.oci import OCIRuntime
 from podstead.node.server import NodeServer
 from podstead.node.volumes.manager import VolumeManager
@@ -48,12 +49,13 @@ class ClusterError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ClusterConfig:
-    """`subnet` is the pods' (CIDR); port 0 takes any free one."""
+    """`subnet` is the pods' (CIDR); port 0 takes any free one; `runtime`: auto, or an OCI runtime's name or path."""
 
     paths: Paths
     port: int
     subnet: str
     host: str = "127.0.0.1"
+    runtime: str = AUTOMATIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,14 @@ class NodeRooms:
     runtime: OCIRuntime
 
     @classmethod
-    def build(cls, paths: Paths, subnet: str) -> NodeRooms:
+    def build(cls, paths: Paths, subnet: str, runtime: str = AUTOMATIC) -> NodeRooms:
         images = Images(paths)
         network = BridgeNetwork(paths, ipaddress.IPv4Network(subnet))
         return cls(
             images,
             network,
             VolumeManager(paths, memory_allocatable=info.memory_capacity()),
-            OCIRuntime(paths, images, network),
+            OCIRuntime(paths, images, network, wanted=runtime),
         )
 
 
@@ -95,17 +97,25 @@ class Cluster:
         """
         async with AsyncExitStack() as stack:
             await asyncio.to_thread(mounts.make_own_mount, self._paths.run)
+            rooms = NodeRooms.build(self._paths, self._config.subnet, self._config.runtime)
+            # A first start tries it out, beside the rest.
+            choosing = asyncio.create_task(rooms.runtime.choose())
+            stack.push_async_callback(_ended, choosing)
             store = SQLiteStore(self._paths.database)
             stack.push_async_callback(store.close)
             registry = Registry(store)
             await registry.start()
             stack.push_async_callback(registry.close)
-            rooms = NodeRooms.build(self._paths, self._config.subnet)
             stack.push_async_callback(rooms.runtime.close)
-            await self._serve(stack, registry, rooms, on_ready)
+            await self._serve(stack, registry, rooms, choosing, on_ready)
 
     async def _serve(
-        self, stack: AsyncExitStack, registry: Registry, rooms: NodeRooms, on_ready: Callable[[str | None], None]
+        self,
+        stack: AsyncExitStack,
+        registry: Registry,
+        rooms: NodeRooms,
+        choosing: asyncio.Task[Choice],
+        on_ready: Callable[[str | None], None],
     ) -> None:
         pki = Pki(self._paths.pki)
         pki.ensure([rooms.network.gateway])
@@ -138,6 +148,13 @@ class Cluster:
         await asyncio.to_thread(_write_kubeconfig, self._paths, kubeconfig)
         system = registry.client(UserInfo("system:podstead", (SYSTEM_MASTERS,)))
         await _make_namespaces(system)
+        try:
+            log.info("OCI runtime: %s", (await choosing).description)
+        except OSError as error:
+            where = f"{error.filename}: {error.strerror}"
+            raise ClusterError(f"no OCI runtime can be tried out: {where}") from error
+        except RuntimeFailure as error:
+            raise ClusterError(f"{error}; choose another with --runtime, or auto for any that works") from error
         async with asyncio.TaskGroup() as group:
             ca = pki.ca_certificate.read_text()
             defaults = NamespaceDefaults(_controller(registry, "namespace-defaults"), ca)
@@ -158,6 +175,11 @@ class Cluster:
         except OSError as error:
             where = f"{self._config.host}:{self._config.port}"
             raise ClusterError(f"cannot listen on {where}: {error.strerror or error}; choose another --port") from error
+
+
+async def _ended(task: asyncio.Task[Choice]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
 
 
 def _controller(registry: Registry, name: str) -> Client:

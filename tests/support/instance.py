@@ -62,7 +62,9 @@ class TestInstance:
         return self.run("kubectl", *argv, **options)
 
     def up(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        return self.podstead("up", "--data-dir", str(self.data), *options, check=check)
+        # PODSTEAD_TEST_RUNTIME=runc|crun runs all of it on that one.
+        runtime = ("--runtime", os.environ["PODSTEAD_TEST_RUNTIME"]) if "PODSTEAD_TEST_RUNTIME" in os.environ else ()
+        return self.podstead("up", "--data-dir", str(self.data), *runtime, *options, check=check)
 
     def down(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         return self.podstead("down", "--grace", "0", *options, check=check)

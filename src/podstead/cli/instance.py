@@ -31,12 +31,13 @@ class InstanceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """What was chosen for an instance at its first `up`."""
+    """What was chosen for an instance at its first `up`; `runtime`: auto, or the OCI runtime that was asked for."""
 
     name: str
     data: str
     port: int
     subnet: str
+    runtime: str = "auto"
 
     @property
     def paths(self) -> Paths:
@@ -88,7 +89,7 @@ def find(name: str) -> Instance | None:
         record = json.loads(file.read_text())
         # A newer podstead may have written more; what this one does not know is not its business.
         known = Instance(**{key: record[key] for key in record if key in Instance.__dataclass_fields__})
-        if [type(value) for value in asdict(known).values()] != [str, str, int, str]:
+        if [type(value) for value in asdict(known).values()] != [str, str, int, str, str]:
             raise ValueError("not what was written")
         ipaddress.IPv4Network(known.subnet)
         return known
@@ -113,7 +114,7 @@ def locate(name: str, data_dir: Path | None) -> Paths:
     return known.paths if known else Paths.of(name)
 
 
-def settle(name: str, data_dir: Path | None, port: int | None) -> Instance:
+def settle(name: str, data_dir: Path | None, port: int | None, runtime: str | None = None) -> Instance:
     """Return the instance, made or changed as asked, with a port and a subnet that no other one has."""
     from podstead.node.network.subnet import choose_subnet
 
@@ -133,7 +134,7 @@ def settle(name: str, data_dir: Path | None, port: int | None) -> Instance:
         else:
             taken = [ipaddress.IPv4Network(other.subnet) for other in others]
             subnet = str(choose_subnet(taken, seed=name))
-        instance = Instance(name, data, chosen, subnet)
+        instance = Instance(name, data, chosen, subnet, runtime or (known.runtime if known else "auto"))
         if instance != known:
             _write(instance)
         return instance

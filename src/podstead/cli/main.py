@@ -76,22 +76,27 @@ def cli() -> None:
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the API on 127.0.0.1 (a free one from 6443 on).")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Write the context there, not to ~/.kube/config.")
 @click.option("--foreground", is_flag=True, help="Stay in the foreground and log to the terminal.")
-def up(name: str, data_dir: Path | None, port: int | None, kubeconfig: Path | None, foreground: bool) -> None:
+@click.option("--runtime", metavar="auto|crun|runc|PATH", help="The OCI runtime (auto: the fastest that works here).")
+def up(
+    name: str, data_dir: Path | None, port: int | None, kubeconfig: Path | None, foreground: bool, runtime: str | None
+) -> None:
     """Start the server and wait until its node is Ready."""
     from podstead.cli import requirements
 
     began = time.monotonic()
     instances.check_name(name)
     requirements.check()
+    if runtime and "/" in runtime:
+        runtime = str(Path(runtime).absolute())
     known = instances.find(name)
     if known is not None and (server := instances.running(known.paths)) is not None:
-        _refuse_change(known, data_dir, port)
+        _refuse_change(known, data_dir, port, runtime)
         if not server.ready:
             raise InstanceError(f"{_title(known)} is being started already (pid {server.pid})")
         _merge_kubeconfig(known, kubeconfig)
         click.echo(f"{_title(known)} is running already at {known.url} (pid {server.pid})")
         return
-    instance = instances.settle(name, data_dir, port)
+    instance = instances.settle(name, data_dir, port, runtime)
     if not instances.port_is_free(instance.port):
         raise InstanceError(f"port {instance.port} is in use: choose another with --port")
     if foreground:
@@ -106,11 +111,13 @@ def up(name: str, data_dir: Path | None, port: int | None, kubeconfig: Path | No
     click.echo(f"{_title(instance)} is ready at {instance.url} after {took:.2f} s; kubectl context: {context}")
 
 
-def _refuse_change(known: Instance, data_dir: Path | None, port: int | None) -> None:
+def _refuse_change(known: Instance, data_dir: Path | None, port: int | None, runtime: str | None) -> None:
     if data_dir is not None and str(data_dir.resolve()) != known.data:
         raise InstanceError(f"{_title(known)} is running with its data in {known.data}: `podstead down` first")
     if port is not None and port != known.port:
         raise InstanceError(f"{_title(known)} is running on port {known.port}: `podstead down` first")
+    if runtime and runtime != known.runtime:
+        raise InstanceError(f"{_title(known)} is running with --runtime {known.runtime}: `podstead down` first")
 
 
 def _title(instance: Instance) -> str:

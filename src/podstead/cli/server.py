@@ -53,7 +53,7 @@ def _serve(instance: Instance, foreground: bool, ready_fd: int, on_ready: Callab
 
     if issuing is not None:
         issuing.wait()
-    cluster = Cluster(ClusterConfig(instance.paths, instance.port, instance.subnet))
+    cluster = Cluster(ClusterConfig(instance.paths, instance.port, instance.subnet, runtime=instance.runtime))
 
     def ready(problem: str | None) -> None:
         note_running(instance.paths, foreground=foreground, ready=True)

@@ -42,9 +42,17 @@ def report(instance: Instance, server: RunningServer) -> str:
         lines.append(
             ("node", f"{node['metadata']['name']}: {state}, {node['status']['nodeInfo']['containerRuntimeVersion']}")
         )
-    lines.append(("pods", counted))
+    lines += [("runtime", _runtime(instance)), ("pods", counted)]
     width = max(len(label) for label, _ in lines) + 2
     return "\n".join(f"{label + ':':<{width}}{text}" for label, text in lines)
+
+
+def _runtime(instance: Instance) -> str:
+    """Which OCI runtime makes containers, and why."""
+    try:
+        return str(json.loads(instance.paths.runtime_choice.read_text())["description"])
+    except (OSError, ValueError, KeyError):
+        return "unknown"
 
 
 def _age(server: RunningServer) -> str:

@@ -87,6 +87,36 @@ async def test_running_container_is_adopted_with_pid_log_streams_and_exec(instan
         assert not any(instance.remains().values()), instance.remains()
 
 
+async def test_another_runtime_goes_on_with_what_the_first_one_made(instance: Instance) -> None:
+    before = crash(instance, *LISTENER)
+    first, instance.wanted = instance.wanted, "runc" if instance.wanted == "crun" else "crun"
+    async with next_server(instance) as runtime:
+        assert runtime.name == instance.wanted != first
+        (sandbox,), (status,) = await runtime.list_sandboxes(), await runtime.list_containers()
+        assert (status.id, status.pid, status.state) == (before["container"], before["pid"], ContainerState.RUNNING)
+        pod = Pod(instance, runtime, sandbox)
+        other = await pod.run("sleep", "10000", name="c2")
+        for container_id in (status.id, other):
+            assert await (await runtime.exec(container_id, ExecConfig(["sh", "-c", "exit 6"]))).wait() == 6
+        roots = instance.paths.runtime_root
+        assert (roots / first / status.id).exists()
+        assert (roots / instance.wanted / other).exists()
+        await runtime.stop_container(status.id, 0)
+        await runtime.remove_pod_sandbox(sandbox.id)
+        assert not any(instance.remains().values()), instance.remains()
+
+
+async def test_down_needs_no_runtime_that_works(instance: Instance) -> None:
+    crash(instance, *SLEEP)
+    instance.wanted = "/nowhere/crun"
+    runtime = instance.make_runtime()
+    await runtime.adopt()
+    for sandbox in await runtime.list_sandboxes():
+        await runtime.remove_pod_sandbox(sandbox.id)
+    await runtime.close()
+    assert not any(instance.remains().values()), instance.remains()
+
+
 async def test_adopting_twice_changes_nothing(instance: Instance) -> None:
     before = crash(instance, *SLEEP)
     for _ in range(2):

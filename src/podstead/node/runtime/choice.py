@@ -7,6 +7,7 @@ binary's size and time, the kernel's boot and the layout of its cgroups, so that
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from podstead.node.runtime.signals import killed
 from podstead.node.runtime.users import ProcessUser
 from podstead.node.runtime.views import MountViews
 from podstead.paths import Paths
+
+_log = logging.getLogger(__name__)
 
 CANDIDATES = ("crun", "runc")
 """The faster one first; each is Debian's package too."""
@@ -114,8 +117,11 @@ class Chooser:
     def _save(self) -> None:
         file = self._paths.runtime_choice
         fresh = file.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.encode(self._memory))
-        fresh.replace(file)
+        try:
+            fresh.write_bytes(msgspec.json.encode(self._memory))
+            fresh.replace(file)
+        except OSError as error:
+            _log.warning("what was found out about OCI runtimes cannot be kept: %s: %s", file, error.strerror)
 
     # -- the trial
 
