@@ -142,9 +142,9 @@ def _check_non_root(pod: Pod, container: Container, image: Image, run_as_user: i
 
 
 def container_config(
-    pod: Pod, container: Container, image: Image, attempt: int, surroundings: Surroundings
+    pod: Pod, container: Container, image: Image, attempt: int, surroundings: Surroundings, target_id: str = ""
 ) -> ContainerConfig:
-    """Return what the runtime is to create; raises ConfigError."""
+    """Return what the runtime is to create; raises ConfigError. `target_id`: the container whose processes it sees."""
     variables = environment(container, image)
     mounts = [
         Mount(_absolute(mount.mount_path), surroundings.volumes[mount.name], readonly=mount.read_only)
@@ -168,6 +168,7 @@ def container_config(
         stdin=container.stdin,
         stdin_once=container.stdin_once,
         tty=container.tty,
+        target_id=target_id,
         labels={
             POD_UID: pod.metadata.uid,
             POD_NAME: pod.metadata.name,

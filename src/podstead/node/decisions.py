@@ -40,6 +40,13 @@ def decide(pod: Pod, latest: ContainerStatus | None, replaced: Container[str] = 
     return Action.LEAVE
 
 
+def decide_ephemeral(latest: ContainerStatus | None) -> Action:
+    """Return the next step for an ephemeral container: it is made once and never again (KEP-277)."""
+    if latest is None:
+        return Action.CREATE
+    return Action.START if latest.state is ContainerState.CREATED else Action.LEAVE
+
+
 def by_name(containers: Iterable[ContainerStatus]) -> dict[str, list[ContainerStatus]]:
     """Group attempts by container name, the oldest first."""
     grouped: dict[str, list[ContainerStatus]] = {}

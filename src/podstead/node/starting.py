@@ -10,7 +10,7 @@ from pathlib import Path
 from podstead import clock
 from podstead.client.events import NORMAL, WARNING
 from podstead.node.containers import ConfigError, Surroundings, container_config
-from podstead.node.decisions import Action, changed, decide, finished, superfluous
+from podstead.node.decisions import Action, changed, decide, decide_ephemeral, finished, superfluous
 from podstead.node.etcfiles import hosts_file, resolv_conf
 from podstead.node.pulling import ImagePuller
 from podstead.node.runtime.base import (
@@ -43,6 +43,8 @@ class _Step:
     attempt: int
     image: Image | None = None
     container_id: str = ""
+    target_id: str = ""
+    """The container whose PID namespace it joins."""
 
 
 class PodStarting:
@@ -149,7 +151,38 @@ class PodStarting:
             delays.append(delay)
             if waiting is not None:
                 self.state.waiting[container.name] = waiting
+        await self._plan_ephemeral(attempts, steps, delays)
         return steps, delays
+
+    async def _plan_ephemeral(
+        self, attempts: Mapping[str, list[ContainerStatus]], steps: list[_Step], delays: list[float | None]
+    ) -> None:
+        """Add what is to be done for containers that were added to look into the pod; they wait for nobody."""
+        for container in self.state.pod.spec.ephemeral_containers:
+            latest = attempts[container.name][-1] if attempts.get(container.name) else None
+            action = decide_ephemeral(latest)
+            if action is Action.START and latest is not None:
+                steps.append(_Step(container, latest.attempt, container_id=latest.id))
+            if action is not Action.CREATE:
+                self.state.waiting.pop(container.name, None)
+                continue
+            target = ""
+            if container.target_container_name:
+                running = [one for one in attempts.get(container.target_container_name, ()) if one.pid]
+                if not running:
+                    message = f'unable to find target container "{container.target_container_name}"'
+                    self.state.waiting[container.name] = Waiting("CreateContainerConfigError", message)
+                    delays.append(_CONFIG_RETRY)
+                    continue
+                target = running[-1].id
+            image, waiting, delay = await self._puller.image(container)
+            if image is not None:
+                self._puller.used(container)
+                steps.append(_Step(container, 0, image, target_id=target))
+                continue
+            delays.append(delay)
+            if waiting is not None:
+                self.state.waiting[container.name] = waiting
 
     def _back_off(self, container: Container, latest: ContainerStatus) -> float:
         """Return how long the next attempt must wait; 0 counts it as made."""
@@ -277,7 +310,7 @@ class PodStarting:
         container = step.container
         try:
             surroundings = await asyncio.to_thread(self._place, container, step.attempt, volumes)
-            config = container_config(self.state.pod, container, step.image, step.attempt, surroundings)
+            config = container_config(self.state.pod, container, step.image, step.attempt, surroundings, step.target_id)
             container_id = await self._context.runtime.create_container(sandbox.id, config)
         except ConfigError as error:
             self.state.waiting[container.name] = Waiting(error.reason, str(error))

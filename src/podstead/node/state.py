@@ -99,7 +99,8 @@ class PodState:
             return status
         message = self._messages.get(status.id)
         if message is None:
-            container = next((one for one in self.pod.spec.containers if one.name == status.name), None)
+            declared = (*self.pod.spec.containers, *self.pod.spec.ephemeral_containers)
+            container = next((one for one in declared if one.name == status.name), None)
             policy = container.termination_message_policy if container else "File"
             file = Path(status.labels.get(TERMINATION_FILE, ""))
             message = await asyncio.to_thread(termination_message, file, status.log_path, policy, status.exit_code)

@@ -28,6 +28,7 @@ _OWN_FIELDS = (
     "podIPs",
     "startTime",
     "containerStatuses",
+    "ephemeralContainerStatuses",
     "qosClass",
     "reason",
     "message",
@@ -81,6 +82,13 @@ def pod_status(pod: Pod, old: Object, facts: Facts, runtime: str) -> dict[str, A
         "containerStatuses": containers,
         "qosClass": old.get("qosClass") or qos_class(pod),
     }
+    if pod.spec.ephemeral_containers:
+        known = {one["name"]: one for one in old.get("ephemeralContainerStatuses") or ()}
+        ephemeral = [
+            _container_status(container, known.get(container.name), facts, runtime)
+            for container in pod.spec.ephemeral_containers
+        ]
+        status["ephemeralContainerStatuses"] = [{**one, "ready": False} for one in ephemeral]
     if facts.pod_ip:
         status |= {"podIP": facts.pod_ip, "podIPs": [{"ip": facts.pod_ip}]}
     if facts.failure:

@@ -66,7 +66,16 @@ _SERVED: dict[tuple[str, str, str], tuple[str, ...]] = {
     ("", "v1", "events"): (),
     ("", "v1", "namespaces"): ("finalize", "status"),
     ("", "v1", "nodes"): ("status",),
-    ("", "v1", "pods"): ("attach", "binding", "eviction", "exec", "log", "portforward", "status"),
+    ("", "v1", "pods"): (
+        "attach",
+        "binding",
+        "ephemeralcontainers",
+        "eviction",
+        "exec",
+        "log",
+        "portforward",
+        "status",
+    ),
     ("", "v1", "secrets"): (),
     ("", "v1", "serviceaccounts"): (),
 }

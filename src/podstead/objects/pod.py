@@ -149,6 +149,13 @@ class Container(_Struct, frozen=True, kw_only=True):
     security_context: SecurityContext = SecurityContext()
 
 
+class EphemeralContainer(Container, frozen=True, kw_only=True):
+    """Added to a pod that runs, to look into it; never restarted (KEP-277)."""
+
+    target_container_name: str = ""
+    """The container whose processes it sees."""
+
+
 class EmptyDir(_Struct, frozen=True, kw_only=True):
     """An emptyDir volume. `medium`: empty (the node's disk) or Memory."""
 
@@ -210,6 +217,7 @@ class PodSpec(_Struct, frozen=True, kw_only=True):
     """core/v1 PodSpec, the fields that podstead implements."""
 
     containers: tuple[Container, ...] = ()
+    ephemeral_containers: tuple[EphemeralContainer, ...] = ()
     volumes: tuple[Volume, ...] = ()
     restart_policy: str = "Always"
     termination_grace_period_seconds: int = 30
@@ -303,6 +311,7 @@ class PodStatus(_Struct, frozen=True, kw_only=True):
     pod_ips: tuple[PodIP, ...] = field(default=(), name="podIPs")
     start_time: str | None = None
     container_statuses: tuple[ContainerStatus, ...] = ()
+    ephemeral_container_statuses: tuple[ContainerStatus, ...] = ()
     qos_class: str = ""
     observed_generation: int = 0
 

@@ -137,6 +137,8 @@ class ContainerConfig:
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+    target_id: str = ""
+    """A running container whose PID namespace this one joins (CRI: NamespaceMode TARGET); empty: one of its own."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
 

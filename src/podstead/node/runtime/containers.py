@@ -202,6 +202,7 @@ class Containers:
             cgroups_path=self._cgroups_path(record),
             unified_cgroups=tools.cgroups.unified,
             swap_limited=tools.cgroups.swap_limited,
+            target_pid=self._target_pid(config),
         )
         (bundle / "config.json").write_bytes(msgspec.json.encode(spec.build(config, user, around)))
         config.log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -216,6 +217,16 @@ class Containers:
             stdin_once=config.stdin_once,
             tty=config.tty,
         )
+
+    def _target_pid(self, config: ContainerConfig) -> int:
+        """Return the process of the container that `config` names as its target; raises CreateFailed if it has none."""
+        if not config.target_id:
+            return 0
+        target = self.by_id.get(config.target_id)
+        if target is None or not target.running or target.record.init is None:
+            message = f"target container {config.target_id[:12]} is not running"
+            raise CreateFailed(message, "CreateContainerConfigError")
+        return target.record.init.pid
 
     def _cgroups_path(self, record: ContainerRecord) -> str:
         return self._tools.cgroups.container_path(record.pod_uid, record.id)

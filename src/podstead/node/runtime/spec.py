@@ -42,6 +42,8 @@ class Surroundings:
     unified_cgroups: bool
     swap_limited: bool
     """Whether the kernel takes a limit of memory and swap together."""
+    target_pid: int = 0
+    """A process whose PID namespace the container joins; 0: it gets one of its own."""
 
 
 def build(config: ContainerConfig, user: ProcessUser, around: Surroundings) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def allowed_oom_score_adj(wanted: int | None) -> int | None:
 
 def _namespaces(around: Surroundings) -> list[dict[str, str]]:
     names = [
-        {"type": "pid"},
+        {"type": "pid", "path": f"/proc/{around.target_pid}/ns/pid"} if around.target_pid else {"type": "pid"},
         {"type": "mount"},
         {"type": "network", "path": str(around.namespaces / "net")},
         {"type": "ipc", "path": str(around.namespaces / "ipc")},

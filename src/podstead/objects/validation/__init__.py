@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from podstead.objects.errors import FieldError
 from podstead.objects.validation import (
     configmap,
+    ephemeral,
     event,
     namespace,
     node,
@@ -53,6 +54,7 @@ _UPDATE: dict[tuple[str, str, str], Callable[[Object, Object], list[FieldError]]
     ("", "Node", ""): node.validate_update,
     ("", "Node", "status"): node.validate_update,
     ("", "Pod", ""): pod_update.validate_update,
+    ("", "Pod", "ephemeralcontainers"): ephemeral.validate_update,
     ("", "Pod", "status"): pod_update.validate_status_update,
     ("", "Secret", ""): secret.validate_update,
     ("", "ServiceAccount", ""): serviceaccount.validate_update,

@@ -28,16 +28,22 @@ def validate_containers(containers: Sequence[Object], volumes: set[str], path: s
         yield meta.required(path)
     names: set[str] = set()
     for index, container in enumerate(containers):
-        at, name = f"{path}[{index}]", container.get("name") or ""
-        if not name:
-            yield meta.required(f"{at}.name")
-        else:
-            yield from (meta.invalid(f"{at}.name", name, problem) for problem in meta.dns_label_problems(name))
-            if name in names:
-                yield meta.duplicate(f"{at}.name", name)
-        names.add(name)
+        at = f"{path}[{index}]"
+        yield from validate_name(container, names, at)
         yield from validate_image(container.get("image") or "", f"{at}.image")
-        yield from _container(container, volumes, at)
+        yield from validate_container(container, volumes, at)
+
+
+def validate_name(container: Object, names: set[str], path: str) -> Iterator[FieldError]:
+    """The name of the container at `path`, a DNS label that is not in `names`; it is added to them."""
+    name = container.get("name") or ""
+    if not name:
+        yield meta.required(f"{path}.name")
+    else:
+        yield from (meta.invalid(f"{path}.name", name, problem) for problem in meta.dns_label_problems(name))
+        if name in names:
+            yield meta.duplicate(f"{path}.name", name)
+    names.add(name)
 
 
 def validate_image(image: str, path: str) -> Iterator[FieldError]:
@@ -47,7 +53,8 @@ def validate_image(image: str, path: str) -> Iterator[FieldError]:
         yield meta.invalid(path, image, "must not have leading or trailing whitespace")
 
 
-def _container(container: Object, volumes: set[str], path: str) -> Iterator[FieldError]:
+def validate_container(container: Object, volumes: set[str], path: str) -> Iterator[FieldError]:
+    """What holds for a container of any kind; `volumes` are the names that it may mount."""
     policy = container.get("terminationMessagePolicy") or ""
     if policy not in MESSAGE_POLICIES:
         where, detail = f"{path}.terminationMessagePolicy", "must be 'File' or 'FallbackToLogsOnError'"

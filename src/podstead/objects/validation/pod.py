@@ -37,10 +37,14 @@ _SEARCH_TEXT = (
 
 
 def validate(pod: Object) -> list[FieldError]:
-    return [
+    spec = pod.get("spec") or {}
+    errors = [
         *meta.validate_object_meta(pod.get("metadata") or {}, namespaced=True),
-        *validate_spec(pod.get("spec") or {}, "spec"),
+        *validate_spec(spec, "spec"),
     ]
+    if spec.get("ephemeralContainers"):
+        errors.append(meta.forbidden("spec.ephemeralContainers", "cannot be set on create"))
+    return errors
 
 
 def validate_spec(spec: Object, path: str) -> Iterator[FieldError]:

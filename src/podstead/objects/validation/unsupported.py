@@ -34,10 +34,13 @@ class Row:
     """For what depends on more than one field."""
 
 
-def refusals(kind: str, obj: Object) -> Iterator[FieldError]:
-    """Yield an error for each field of an object (after defaulting) that asks for something not implemented."""
+def refusals(kind: str, obj: Object, prefix: str = "") -> Iterator[FieldError]:
+    """Yield an error for each field of an object (after defaulting) that asks for something not implemented.
+
+    `prefix` is the path to a part of an object, with its dot.
+    """
     if kind in TABLE:
-        yield from _refusals(TABLE[kind], obj, "")
+        yield from _refusals(TABLE[kind], obj, prefix)
 
 
 def _refusals(row: Row, obj: Object, prefix: str) -> Iterator[FieldError]:
@@ -128,6 +131,21 @@ _METADATA = frozenset(
         "uid",
     }
 )
+_CONTAINER = frozenset(
+    {
+        "args",
+        "command",
+        "image",
+        "imagePullPolicy",
+        "name",
+        "stdin",
+        "stdinOnce",
+        "terminationMessagePath",
+        "terminationMessagePolicy",
+        "tty",
+        "workingDir",
+    }
+)
 
 TABLE: Mapping[str, Row] = {
     "Pod": Row(_OBJECT, {"metadata": "PodMeta", "spec": "PodSpec"}),
@@ -152,6 +170,8 @@ TABLE: Mapping[str, Row] = {
         parts={
             "containers": "Container",
             "dnsConfig": "PodDNSConfig",
+            # Only the subresource adds some; a create with them is refused by its own rule.
+            "ephemeralContainers": "EphemeralContainer",
             "hostAliases": "HostAlias",
             "imagePullSecrets": "LocalObjectReference",
             "os": "PodOS",
@@ -179,22 +199,7 @@ TABLE: Mapping[str, Row] = {
         check=_pod_spec,
     ),
     "Container": Row(
-        frozenset(
-            {
-                "args",
-                "command",
-                "image",
-                "imagePullPolicy",
-                "name",
-                "resizePolicy",
-                "stdin",
-                "stdinOnce",
-                "terminationMessagePath",
-                "terminationMessagePolicy",
-                "tty",
-                "workingDir",
-            }
-        ),
+        _CONTAINER | {"resizePolicy"},
         parts={
             "env": "EnvVar",
             "ports": "ContainerPort",
@@ -204,6 +209,12 @@ TABLE: Mapping[str, Row] = {
         },
         neutral={"lifecycle": ({},)},
         check=_container,
+    ),
+    "EphemeralContainer": Row(
+        _CONTAINER | {"targetContainerName"},
+        parts={"env": "EnvVar", "securityContext": "SecurityContext", "volumeMounts": "VolumeMount"},
+        # Refused for every ephemeral container, with a reason of their own.
+        neutral={"lifecycle": ({},), "resources": ({},)},
     ),
     "EnvVar": Row(frozenset({"name", "value"})),
     "ContainerPort": Row(frozenset({"containerPort", "name", "protocol"}), neutral={"hostPort": (0,)}),

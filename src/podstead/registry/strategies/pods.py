@@ -43,6 +43,20 @@ class PodStrategy(Strategy):
         if "qosClass" in old.get("status", {}):
             status["qosClass"] = old["status"]["qosClass"]
 
+    def prepare_for_subresource(self, subresource: str, new: Object, old: Object) -> None:
+        """pods/ephemeralcontainers: nothing but these containers changes (KEP-277)."""
+        if subresource != "ephemeralcontainers":
+            raise NotImplementedError(subresource)
+        wanted = new.get("spec", {}).get("ephemeralContainers")
+        for field in {*new, *old} - {"apiVersion", "kind", "metadata"}:
+            keep(new, old, field)
+        new["metadata"] = {**old["metadata"]}
+        new["spec"] = {**old["spec"], "ephemeralContainers": wanted}
+        if not wanted:
+            del new["spec"]["ephemeralContainers"]
+        if self.spec_changed(new, old):
+            new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
+
     def grace_period(self, obj: Object, requested: int | None) -> int | None:
         spec = obj.get("spec", {})
         seconds = spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS) if requested is None else requested
