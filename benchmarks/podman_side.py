@@ -55,12 +55,13 @@ class Cycle:
 class Podman:
     """podman with everything of its own below `directory`. Close it, whatever happens."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, runtime: str) -> None:
         program = shutil.which("podman")
         if program is None:
             raise PodmanFailed("not installed")
         self._directory = directory
         self._program = program
+        self._runtime = runtime
         self._configuration = directory / "containers.conf"
         self._made_cni = not _CNI.exists()
         self._parents_before = {path for path in _cgroup_parents() if path.exists()}
@@ -94,8 +95,11 @@ class Podman:
         self.notes.append(f"podman {version} runs with {self._choose_runtime(pause, manifest)}")
 
     def _choose_runtime(self, pause: str, manifest: dict[str, Any]) -> str:
-        """Return the runtime that podman is to use: crun, its own choice on Debian, if a pod starts with it."""
-        if shutil.which("crun"):
+        """Return the runtime that podman is to use: crun, its own choice on Debian, if a pod starts with it.
+
+        The one that was asked for with --runtime, if any.
+        """
+        if self._runtime != "runc" and shutil.which("crun"):
             self._configure("crun", pause)
             try:
                 self.play("probe", manifest)

@@ -48,8 +48,9 @@ class Cycle:
 class Instance:
     """An instance with everything of its own below `directory`. Purge it, whatever happens."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, runtime: str) -> None:
         self.name = name
+        self._runtime = runtime
         self._directory = directory
         self._data = directory / "data"
         self._kubeconfig = directory / "kubeconfig"
@@ -81,7 +82,8 @@ class Instance:
 
     async def up(self) -> float:
         """Start the server; returns the seconds from the start of the command to its end: the node is Ready then."""
-        return await self.command("podstead", "up", "--name", self.name, "--data-dir", str(self._data))
+        where = ("--name", self.name, "--data-dir", str(self._data))
+        return await self.command("podstead", "up", *where, "--runtime", self._runtime)
 
     async def down(self) -> None:
         await self.command("podstead", "down", "--name", self.name, "--grace", "0")

@@ -85,10 +85,11 @@ class Figures:
 class Benchmark:
     """One run. `notes` are what a reader must know to judge the figures."""
 
-    def __init__(self, plan: Plan, instance: Instance, directory: Path) -> None:
+    def __init__(self, plan: Plan, instance: Instance, directory: Path, runtime: str) -> None:
         self._plan = plan
         self._instance = instance
         self._directory = directory
+        self._runtime = runtime
         self._manifest = yaml.safe_load((REPOSITORY / "examples" / "exchangedata.yaml").read_text())
         self.figures = Figures(plan)
         self.notes: list[str] = []
@@ -115,7 +116,7 @@ class Benchmark:
         directory = self._directory / "podman"
         directory.mkdir()
         try:
-            podman = self.podman = Podman(directory)
+            podman = self.podman = Podman(directory, self._runtime)
             await podman.do(lambda: podman.prepare(rootfs, self._manifest))
             self.notes += podman.notes
         except (PodmanFailed, OSError) as failure:
@@ -237,7 +238,7 @@ def say(text: str) -> None:
     print(f"... {text}", file=sys.stderr, flush=True)
 
 
-async def measure(plan: Plan, where: Path | None, limit: float) -> tuple[Benchmark, list[str]]:
+async def measure(plan: Plan, where: Path | None, limit: float, runtime: str) -> tuple[Benchmark, list[str]]:
     """Run it all and clean up, whatever happens; returns the figures and what is known of the machine."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
@@ -245,8 +246,8 @@ async def measure(plan: Plan, where: Path | None, limit: float) -> tuple[Benchma
         loop.add_signal_handler(number, task.cancel)
     with tempfile.TemporaryDirectory(prefix="podstead-benchmark-", dir=where) as made:
         directory = Path(made)
-        instance = Instance(f"bench-{os.getpid()}", directory)
-        benchmark = Benchmark(plan, instance, directory)
+        instance = Instance(f"bench-{os.getpid()}", directory, runtime)
+        benchmark = Benchmark(plan, instance, directory, runtime)
         busy = await asyncio.to_thread(machine.busy_share, 1.0)
         load = os.getloadavg()[0]
         try:
@@ -284,6 +285,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--directory", metavar="DIR", type=Path, help="keep images and data below DIR (default: /tmp)")
     parser.add_argument("--time-limit", metavar="S", type=float, default=900.0, help="seconds for all (default 900)")
+    runtimes = ("auto", "crun", "runc")
+    parser.add_argument("--runtime", choices=runtimes, default="auto", help="both sides' OCI runtime (default: auto)")
     return parser.parse_args()
 
 
@@ -300,7 +303,7 @@ def main() -> int:
         return 1
     plan = chosen(options)
     try:
-        benchmark, about = asyncio.run(measure(plan, options.directory, options.time_limit))
+        benchmark, about = asyncio.run(measure(plan, options.directory, options.time_limit, options.runtime))
     except (PodsteadFailed, OSError, TimeoutError, subprocess.SubprocessError, ExceptionGroup) as error:
         print(f"benchmark: {describe(error)}", file=sys.stderr)
         return 1
