@@ -9,6 +9,7 @@ from apiserver_harness import Instance
 
 from podstead.apiserver.dispatch import Dispatcher
 from podstead.apiserver.health import Health
+from podstead.objects.kinds import by_resource
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
@@ -31,7 +32,8 @@ async def test_aggregated_discovery_says_the_same(instance: Instance) -> None:
     (version,) = core["versions"]
     pods = next(resource for resource in version["resources"] if resource["resource"] == "pods")
     assert pods["responseKind"] == {"group": "", "version": "v1", "kind": "Pod"}
-    assert {"exec", "log", "status", "eviction", "binding"} == {sub["subresource"] for sub in pods["subresources"]}
+    served = {subresource.name for subresource in by_resource("pods").subresources}
+    assert {subresource["subresource"] for subresource in pods["subresources"]} == served
     plain = {resource["name"] for resource in (await instance.get("/api/v1"))["resources"]}
     listed = {resource["resource"] for resource in version["resources"]}
     assert {name for name in plain if "/" not in name} == listed
