@@ -389,3 +389,15 @@ async def test_a_revision_to_come_is_waited_for(registry: Registry, client: Regi
         for name in "abc":
             await client.create("configmaps", make_map(name))
         assert shown(await take(watch, 1)) == [("ADDED", "c")]
+
+
+async def test_decoded_objects_that_nobody_holds_are_let_go(registry: Registry, client: RegistryClient) -> None:
+    held = await client.create("configmaps", make_map("a"), "default")
+    cache = registry.resources["configmaps"].core.cache
+    (entry,) = cache.scan(cache.prefix)
+    cache.slim()
+    assert entry.object is held
+    del held
+    cache.slim()
+    assert entry._object is None
+    assert entry.object["metadata"]["name"] == "a"

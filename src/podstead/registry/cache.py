@@ -120,6 +120,15 @@ class Cache:
             self.oldest = window.popleft().revision
             self.first += 1
 
+    def slim(self) -> None:
+        """Let go of decoded objects that nobody holds, of the present and of the window's."""
+        for entry in self._entries.values():
+            entry.slim()
+        for change in self.window:
+            change.entry.slim()
+            if change.previous is not None:
+                change.previous.slim()
+
     def send_bookmarks(self) -> None:
         for watch in list(self.watches):
             watch.bookmark()

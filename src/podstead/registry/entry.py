@@ -11,6 +11,7 @@ and a revision is put in at that offset. Nothing is ever searched for, so no val
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import msgspec
@@ -21,6 +22,9 @@ _encoder = msgspec.json.Encoder()
 _decode = msgspec.json.Decoder().decode
 
 encode = _encoder.encode
+
+_OWN_REFERENCES = 2
+"""What sys.getrefcount counts of an object that only its entry holds: the entry's own and the call's."""
 
 
 class Entry:
@@ -67,6 +71,14 @@ class Entry:
         end = self.splice + len(str(self.revision))
         encoded = b"%s%d%s" % (self.encoded[: self.splice], revision, self.encoded[end:])
         return Entry(self.key, revision, encoded, self.splice)
+
+    def slim(self) -> None:
+        """Let go of the decoded object if nobody else holds it; it is decoded again when somebody asks.
+
+        A decoded object takes ten times the memory of its bytes, and most are looked at once.
+        """
+        if self._object is not None and sys.getrefcount(self._object) <= _OWN_REFERENCES:
+            self._object = None
 
     def copy(self) -> dict[str, Any]:
         """Return a private decoded copy; cheaper than deepcopy."""

@@ -124,6 +124,8 @@ class Registry:
                     core.cache.trim(now)
                     core.cache.send_bookmarks()
                 await self.expire_events()
+                for core in self._cores.values():
+                    core.cache.slim()
             except Exception:
                 log.exception("the registry's minute failed")
 

@@ -6,7 +6,7 @@ from podstead.objects import errors
 from podstead.registry.admission.base import Attributes, Base, Lookup, Object, Operation
 
 DEFAULT = "default"
-DEFAULT_WAIT = 2.0
+DEFAULT_WAIT = 10.0
 """Seconds a pod waits for its namespace's default account: a controller makes that, just after the namespace."""
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
