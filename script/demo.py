@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parent.parent
 INSTANCE = "demo"
 IMAGE = "centos:7"
 PROMPT = re.compile(rb"[#$] $")
-STEP_TIMEOUT = 60.0
+STEP_TIMEOUT = 60.0 * float(os.environ.get("PODSTEAD_TEST_SLOWNESS", "1"))
 
 
 class DemoFailed(Exception):
@@ -137,7 +137,7 @@ def provide_image(env: dict[str, str], scratch: Path) -> None:
 def recipe(env: dict[str, str]) -> None:
     say("the recipe")
     expect(run("kubectl", "create", "-f", "exchangedata.yaml", env=env), r"^pod/sharevol created$")
-    run("kubectl", "wait", "--for=condition=Ready", "pod/sharevol", "--timeout=60s", env=env)
+    run("kubectl", "wait", "--for=condition=Ready", "pod/sharevol", f"--timeout={STEP_TIMEOUT:.0f}s", env=env)
     run("kubectl", "get", "pods", "-o", "wide", env=env)
     first = Terminal(["kubectl", "exec", "sharevol", "-c", "c1", "-i", "-t", "--", "bash"], env)
     first.until_prompt()
@@ -153,7 +153,7 @@ def recipe(env: dict[str, str]) -> None:
     run("kubectl", "delete", "pod", "sharevol", "--grace-period=1", env=env)
 
 
-def leftovers() -> list[str]:
+def leftovers(instance: str = INSTANCE) -> list[str]:
     """Return what is left of the instance on this machine."""
 
     def lines(*argv: str) -> list[str]:
@@ -165,15 +165,15 @@ def leftovers() -> list[str]:
             words = process.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if f"/podstead/{INSTANCE}/" in words or f"podstead.cli.serve {INSTANCE} " in words:
+        if f"/podstead/{instance}/" in words or f"podstead.cli.serve {instance} " in words:
             found.append(f"process {process.parent.name}: {words[:100]}")
-    found += [f"mount {line}" for line in lines("cat", "/proc/mounts") if f"/podstead/{INSTANCE}" in line]
+    found += [f"mount {line}" for line in lines("cat", "/proc/mounts") if f"/podstead/{instance}" in line]
     found += [f"link {line}" for line in lines("ip", "-o", "link") if re.search(r"\bpst[0-9a-f]", line)]
-    found += [f"nft {line}" for line in lines("nft", "list", "tables") if f"podstead-{INSTANCE}" in line]
-    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"**/podstead-{INSTANCE}")]
+    found += [f"nft {line}" for line in lines("nft", "list", "tables") if f"podstead-{instance}" in line]
+    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"**/podstead-{instance}")]
     found += [
         f"folder {path}"
-        for path in (Path("/run/podstead") / INSTANCE, Path("/var/lib/podstead") / INSTANCE)
+        for path in (Path("/run/podstead") / instance, Path("/var/lib/podstead") / instance)
         if path.exists()
     ]
     return found

@@ -11,6 +11,8 @@ import pytest
 
 from support.instance import TestInstance, pod
 
+pytestmark = pytest.mark.vm
+
 
 def kill_server(instance: TestInstance) -> None:
     """End the server as a crash does, and wait until it is gone."""

@@ -8,7 +8,11 @@ import re
 import select
 import time
 
-from support.instance import REPOSITORY, TestInstance
+import pytest
+
+from support.instance import REPOSITORY, SLOWNESS, TestInstance
+
+pytestmark = pytest.mark.vm
 
 PROMPT = re.compile(r"[#$] $")
 
@@ -27,7 +31,7 @@ class Terminal:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def until(self, pattern: re.Pattern[str], timeout: float = 30) -> str:
-        shown, deadline = "", time.monotonic() + timeout
+        shown, deadline = "", time.monotonic() + timeout * SLOWNESS
         while not pattern.search(shown):
             assert select.select([self.master], [], [], max(0, deadline - time.monotonic()))[0], f"only {shown!r}"
             shown += os.read(self.master, 65536).decode(errors="replace")
@@ -40,7 +44,7 @@ class Terminal:
     def leave(self, line: bytes = b"exit\n") -> int:
         """Type `line`, wait for the end, return the exit code."""
         os.write(self.master, line)
-        while select.select([self.master], [], [], 30)[0]:
+        while select.select([self.master], [], [], 30 * SLOWNESS)[0]:
             try:
                 if not os.read(self.master, 65536):
                     break

@@ -16,7 +16,9 @@ from typing import Any
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 IMAGE = "centos:7"
-TIMEOUT = 60.0
+SLOWNESS = float(os.environ.get("PODSTEAD_TEST_SLOWNESS", "1"))
+"""How many times slower than a machine of today this one is: patience grows with it."""
+TIMEOUT = 60.0 * SLOWNESS
 
 
 @dataclass
@@ -88,11 +90,11 @@ class TestInstance:
 
     def wait(self, pod: str, condition: str = "condition=Ready", timeout: int = 30) -> None:
         """Wait as a user would: `kubectl wait --for=CONDITION pod/POD`."""
-        self.kubectl("wait", f"--for={condition}", f"pod/{pod}", f"--timeout={timeout}s", check=True)
+        self.kubectl("wait", f"--for={condition}", f"pod/{pod}", f"--timeout={timeout * SLOWNESS:.0f}s", check=True)
 
     def until(self, what: Callable[[], Any], timeout: float = 30.0) -> Any:
         """Ask until `what` gives something true; for what no watch can tell (processes, files)."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * SLOWNESS
         while not (found := what()):
             if time.monotonic() > deadline:
                 raise AssertionError(f"still not so after {timeout} s: {what}")
@@ -117,9 +119,9 @@ class TestInstance:
         mounts = Path("/proc/mounts").read_text().splitlines()
         found += [f"mount {line}" for line in mounts if any(mark in line for mark in marks)]
         short = _short_id(self.name)
-        links = subprocess.run(["ip", "-o", "link"], text=True, capture_output=True, timeout=10).stdout
+        links = subprocess.run(["ip", "-o", "link"], text=True, capture_output=True, timeout=10 * SLOWNESS).stdout
         found += [f"link {line}" for line in links.splitlines() if re.search(rf"\bpst{short}", line)]
-        tables = subprocess.run(["nft", "list", "tables"], text=True, capture_output=True, timeout=10).stdout
+        tables = subprocess.run(["nft", "list", "tables"], text=True, capture_output=True, timeout=10 * SLOWNESS).stdout
         found += [f"nft {line}" for line in tables.splitlines() if f"podstead-{self.name}" in line]
         # os.walk, unlike glob, does not mind what others remove meanwhile.
         cgroups = (Path(path) for path, _, _ in os.walk("/sys/fs/cgroup"))

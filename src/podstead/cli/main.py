@@ -24,7 +24,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 NOT_RUNNING = 3
 """Exit code of `status` when there is no server, as systemctl's."""
-READY_PATIENCE = 60.0
+READY_PATIENCE = 300.0
+"""Seconds that `up` waits for a server that says nothing: a machine may be slow; one that dies is seen at once."""
 DOWN_PATIENCE = 30.0
 """Seconds that `down` waits for another `podstead` that works on the same data directory."""
 

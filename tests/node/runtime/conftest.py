@@ -18,6 +18,9 @@ RUNTIMES = (os.environ["PODSTEAD_TEST_RUNTIME"],) if "PODSTEAD_TEST_RUNTIME" in 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.vm)
     if os.geteuid() != 0:
         for item in items:
             if "instance" in getattr(item, "fixturenames", ()):

@@ -24,9 +24,10 @@ from podstead.node.runtime.base import (
 from podstead.node.runtime.cgroups import Cgroups
 from podstead.node.runtime.oci import OCIRuntime
 from podstead.paths import Paths
+from support.instance import SLOWNESS
 
 IMAGE = "a" * 64
-DEADLINE = 10.0
+DEADLINE = 10.0 * SLOWNESS
 _APPLETS = "sh sleep cat echo true false ls id mount stty kill head yes env hostname dd touch wc tr"
 APPLETS = tuple(_APPLETS.split())
 
@@ -177,7 +178,7 @@ class Instance:
             "processes": self.processes(),
             "mounts": self.mounts(),
             "files": [entry for folder in (*folders, *records) if folder.is_dir() for entry in folder.iterdir()],
-            "cgroups": sorted(cgroups.glob(f"**/{paths.cgroup}/pod*")),
+            "cgroups": [found for place in ("", "*/") for found in cgroups.glob(f"{place}{paths.cgroup}/pod*")],
         }
 
     def destroy(self) -> None:
