@@ -42,7 +42,8 @@ def crash(instance: Instance, *args: str, count: int = 0, moment: str = "after",
         "moment": moment,
         "start": start,
     }
-    with subprocess.Popen([sys.executable, str(SERVER), json.dumps(order)], stdout=subprocess.PIPE) as server:
+    argv, env = [sys.executable, str(SERVER), json.dumps(order)], {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=env) as server:
         try:
             assert server.stdout is not None
             told = server.stdout.readline() if _readable(server.stdout.fileno()) else b""

@@ -125,7 +125,7 @@ class Adoption:
         uids = {sandbox.record.uid for sandbox in sandboxes.values()}
         uids |= {container.record.pod_uid for container in containers.values()}
         for uid in self._cgroups.pods() - uids:
-            await asyncio.to_thread(self._cgroups.remove_pod, uid)
+            await self._containers.remove_cgroup(self._cgroups.pod_path(uid))
 
 
 async def _logged(work: Awaitable[None], what: str) -> None:

@@ -102,8 +102,12 @@ class Cgroups:
         for hierarchy in self._hierarchies:
             _remove_tree(hierarchy / path.lstrip("/"))
 
+    def pod_path(self, pod_uid: str) -> str:
+        """The group of all of a pod's containers, as `container_path`."""
+        return f"/{self.parent}/pod{pod_uid}"
+
     def remove_pod(self, pod_uid: str) -> None:
-        self.remove(f"{self.parent}/pod{pod_uid}")
+        self.remove(self.pod_path(pod_uid))
 
     def pods(self) -> set[str]:
         """The uids of all pods that have a group in any hierarchy."""

@@ -353,7 +353,7 @@ class Containers:
         self.records.save(record)
         if record.boot == boot_id():
             await self.command(container).delete(record.id)
-            await self._remove_cgroup(self._cgroups_path(record))
+            await self.remove_cgroup(self._cgroups_path(record))
         else:
             self.command(container).forget(record.id)
         await self.remove_remains(record.id)
@@ -368,8 +368,8 @@ class Containers:
         _remove_flat(writable)
         (self._tools.paths.exits / container_id).unlink(missing_ok=True)
 
-    async def _remove_cgroup(self, path: str) -> None:
-        """Remove what the OCI runtime left of a container's cgroup, with the processes in it."""
+    async def remove_cgroup(self, path: str) -> None:
+        """Remove what an OCI runtime left of a container's or a pod's cgroup, with the processes in it."""
         for delay in _CGROUP_DELAYS:
             try:
                 await asyncio.to_thread(self._tools.cgroups.remove, path)

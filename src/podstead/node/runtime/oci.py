@@ -124,8 +124,10 @@ class OCIRuntime:
         if sandbox is None:
             return
         await self.stop_pod_sandbox(sandbox_id)
-        for container in self._containers_of(sandbox_id):
-            await self.remove_container(container.record.id)
+        removing = (self.remove_container(container.record.id) for container in self._containers_of(sandbox_id))
+        for failure in await asyncio.gather(*removing, return_exceptions=True):
+            if failure is not None:
+                raise failure
         await _told(self._sandboxes.remove(sandbox))
 
     async def list_sandboxes(self) -> list[SandboxStatus]:
