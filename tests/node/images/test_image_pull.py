@@ -185,6 +185,13 @@ def test_registries_errors_have_kubernetes_reasons(said: str, reason: str, meani
     assert said in str(failed)
 
 
+def test_the_images_name_is_not_taken_for_the_error() -> None:
+    said = "reading manifest 503 in x.io/signature/json: unauthorized: authentication required"
+    failed = explain(parse("x.io/signature/json:503"), SkopeoFailed(said))
+    assert failed.reason == "ErrImagePull"
+    assert "access denied" in str(failed)
+
+
 def test_the_last_of_skopeos_errors_is_told() -> None:
     log = 'time="t" level=warning msg="old"\ntime="t" level=fatal msg="a \\"quoted\\"\\nline"\n'
     assert last_error(log) == 'a "quoted" line'

@@ -81,8 +81,10 @@ def explain(name: Reference, error: SkopeoFailed, auth: RegistryAuth | None = No
         return PullFailed(detail, "ErrImagePull")
     if isinstance(error, SkopeoStalled):
         return PullFailed(f"{name}: the registry does not answer: {detail}", "RegistryUnavailable")
+    # An image may be called anything, "signature" or "503" too.
+    said = re.sub(r"manifest \S+ in \S+", "", detail).replace(str(name), "").replace(name.name, "")
     for pattern, reason, meaning, advice in _MEANINGS:
-        if re.search(pattern, detail, re.IGNORECASE):
+        if re.search(pattern, said, re.IGNORECASE):
             step = advice.format(domain=name.domain, login=_login(name, auth))
             return PullFailed(f"{name}: {meaning}: {detail}{f' ({step})' if step else ''}", reason)
     return PullFailed(f"{name}: {detail}", "ErrImagePull")
