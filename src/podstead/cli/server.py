@@ -14,10 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from podstead.cli.instance import Instance, note_running
+from podstead.linux import shutdown
 from podstead.linux.hold import Held, hold
 
 LOG_BYTES, LOG_FILES = 8 << 20, 3
 READY = "ready"
+SHUTDOWN_GRACE = 10.0
+"""Seconds for containers when the machine goes down."""
 
 
 def serve(
@@ -29,11 +32,17 @@ def serve(
     not; or else one line of error.
     """
     _set_up_logging(None if foreground else instance.paths.server_log)
+    if not foreground:
+        # At a machine's end systemd hangs up on sessions too. Not SIG_IGN, which containers would inherit.
+        signal.signal(signal.SIGHUP, lambda *_: None)
     data = instance.paths.data
     try:
         # Held before anything is written there: of two at once the second must not touch a file of the first.
         with hold(instance.paths.lock_file):
-            return _serve(instance, foreground, ready_fd, on_ready)
+            code = _serve(instance, foreground, ready_fd, on_ready)
+            if code == 0 and shutdown.going_down():
+                _end_pods(instance)
+            return code
     except Held:
         message = f"the data directory {data} is in use by another podstead process"
     except OSError as error:
@@ -80,6 +89,21 @@ def _serve(instance: Instance, foreground: bool, ready_fd: int, on_ready: Callab
         logging.getLogger("podstead").critical("the server ended", exc_info=error)
         return _end(ready_fd, f"the server ended unexpectedly: {_root(error)}", foreground)
     return 0
+
+
+def _end_pods(instance: Instance) -> None:
+    """End the pods when the machine goes down; the next `up` starts them again.
+
+    They outlive a server that ends, so nobody else would: systemd sends SIGTERM, which a container's first process
+    does not get unless it asks for it, and waits for 90 s.
+    """
+    from podstead.cli.teardown import tear_down
+
+    try:
+        ended = tear_down(instance, SHUTDOWN_GRACE)
+        logging.getLogger("podstead").info("the machine goes down: ended %d pods", ended.pods)
+    except Exception as error:
+        logging.getLogger("podstead").error("the machine goes down, but pods could not be ended", exc_info=error)
 
 
 def _issue_credentials(instance: Instance) -> subprocess.Popen[bytes] | None:
