@@ -10,7 +10,8 @@ from typing import Any
 from podstead.linux import process
 from podstead.node.runtime.base import RuntimeFailure
 
-_TIMEOUT = 20.0
+_TIMEOUT = 120.0
+"""Seconds for one nft: the first makes the kernel load its modules, which takes long on a slow machine."""
 _IPTABLES_LEGACY, _LEGACY_TABLES = "iptables-legacy", Path("/proc/net/ip_tables_names")
 
 
@@ -44,7 +45,7 @@ async def apply(text: str) -> None:
     except FileNotFoundError:
         raise RuntimeFailure("nft is not installed (package nftables)", reason="NetworkNotReady") from None
     except (process.ProcessError, TimeoutError) as error:
-        raise RuntimeFailure(f"nftables: {error or 'timed out'}", reason="NetworkNotReady") from error
+        raise RuntimeFailure(f"nftables: {str(error) or f'no answer within {_TIMEOUT:.0f} s'}", reason="NetworkNotReady") from error
 
 
 async def blocker(bridge: str) -> str | None:
