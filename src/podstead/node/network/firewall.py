@@ -45,7 +45,8 @@ async def apply(text: str) -> None:
     except FileNotFoundError:
         raise RuntimeFailure("nft is not installed (package nftables)", reason="NetworkNotReady") from None
     except (process.ProcessError, TimeoutError) as error:
-        raise RuntimeFailure(f"nftables: {str(error) or f'no answer within {_TIMEOUT:.0f} s'}", reason="NetworkNotReady") from error
+        text = str(error) or f"no answer within {_TIMEOUT:.0f} s"
+        raise RuntimeFailure(f"nftables: {text}", reason="NetworkNotReady") from error
 
 
 async def blocker(bridge: str) -> str | None:
