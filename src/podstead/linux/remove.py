@@ -31,7 +31,7 @@ _PATIENCE = 100
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class MountInside(Exception):  # noqa: N818
+class MountInside(Exception):
     """A mount point lies in the tree; it and what lies under it were not touched."""
 
     def __init__(self, path: Path) -> None:

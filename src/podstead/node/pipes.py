@@ -18,10 +18,11 @@ from podstead.streams.remotecommand import TRANSFER_SIZE, Channel, StreamOptions
 STALL = 5.0
 """Seconds after which a write that waits for its reader says so, and again."""
 
+_PIPE_SIZE = 256 << 10
 _END_OF_TRANSMISSION = b"\x04"
 
 
-class NobodyReads(Exception):  # noqa: N818
+class NobodyReads(Exception):
     """The command has closed its input or has ended."""
 
 
@@ -149,6 +150,16 @@ class InputPipe:
             self._descriptor = -1
 
 
+def _pipe() -> tuple[int, int]:
+    """Return a pipe's reading and writing end; a large one, since each time that it runs full or empty costs a wait."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
+    except OSError:
+        pass  # This user has as many large pipes as the kernel allows (pipe(7)): the usual size does too.
+    return reader, writer
+
+
 class Stdio:
     """What a command reads and writes, as `options` asks: `theirs` goes to the runtime, the rest is ours.
 
@@ -185,12 +196,12 @@ class Stdio:
 
     def _open_pipes(self, options: StreamOptions) -> None:
         if options.stdin:
-            reader, writer = os.pipe2(os.O_CLOEXEC)
+            reader, writer = _pipe()
             self._theirs.append(reader)
             self.stdin = InputPipe(writer, terminal=False)
         for channel, asked in ((Channel.STDOUT, options.stdout), (Channel.STDERR, options.stderr)):
             if asked:
-                reader, writer = os.pipe2(os.O_CLOEXEC)
+                reader, writer = _pipe()
                 self._theirs.append(writer)
                 self.outputs[channel] = OutputPipe(reader)
 
