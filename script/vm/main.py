@@ -14,7 +14,7 @@ import qemu
 SHORT = "python3 -B script/vm/guest/short.py"
 FULL = """
 script/demo || exit
-python -m pytest -m vm -p no:cacheprovider -q
+exec python -m pytest -m vm -p no:cacheprovider --timeout 900 -v tests/e2e tests/node/runtime
 """
 TIMEOUTS = {"short": 600.0, "full": 3600.0, "command": 600.0}
 
