@@ -6,7 +6,6 @@ and may or may not outlive one.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,8 @@ class Paths:
     @property
     def short_id(self) -> str:
         """Eight hex digits for names that the kernel keeps short (links, 15 bytes)."""
+        import hashlib  # 3 ms that the command line's start can do without
+
         return hashlib.sha256(self.name.encode()).hexdigest()[:8]
 
     # -- cluster state

@@ -79,7 +79,8 @@ def test_a_second_server_on_the_same_data_is_refused(fresh: TestInstance) -> Non
     other = TestInstance(f"g{os.getpid()}", fresh.directory)
     refused = other.up(check=False)
     assert refused.returncode == 1
-    assert refused.stderr == f"Error: the data directory {fresh.data} belongs to the instance '{fresh.name}'\n"
+    told = f"the data directory {fresh.data} belongs to the instance '{fresh.name}': give another with --data-dir"
+    assert refused.stderr == f"Error: {told}\n"
 
 
 def test_a_port_in_use_is_refused(fresh: TestInstance) -> None:

@@ -1,5 +1,8 @@
 """The commands."""
 
-from podstead.cli.main import main
+try:
+    from podstead.cli.main import main
+except KeyboardInterrupt:  # Ctrl-C before anything has begun
+    raise SystemExit(130) from None
 
 __all__ = ["main"]

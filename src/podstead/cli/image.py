@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from podstead.cli.options import directory_option, named, output_option, print_structured, print_table
+from podstead.cli.problems import one_line
+
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from podstead.node.images.removal import Removed
     from podstead.node.runtime.base import Image, Progress, RegistryAuth
     from podstead.paths import Paths
@@ -21,19 +26,18 @@ T = TypeVar("T")
 
 
 def _instance_options(command: F) -> F:
-    name = click.option(
-        "--name", "instance", default="default", show_default=True, metavar="NAME", help="The instance to work on."
-    )
-    data = click.option(
-        "--data-dir",
-        type=click.Path(file_okay=False, path_type=Path),
-        help="Where the instance keeps its data (where `up` put it, or /var/lib/podstead/NAME).",
-    )
-    return name(data(command))
+    data = directory_option("Where the instance keeps its data (where `up` put it, or /var/lib/podstead/NAME).")
+    return named("instance")(data(command))
 
 
 def _quiet_option(command: F) -> F:
     return click.option("--quiet", "-q", is_flag=True, help="Show no progress.")(command)
+
+
+def _complete_files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, "file")]
 
 
 image = click.Group("image", help="Pull, load, import, list and remove images.")
@@ -76,7 +80,7 @@ def _login(reference: str, creds: str) -> RegistryAuth:
 
 
 @image.command()
-@click.argument("source", metavar="ARCHIVE-OR-NAME")
+@click.argument("source", metavar="ARCHIVE-OR-NAME", shell_complete=_complete_files)
 @click.option("--tag", default="", metavar="IMAGE", help="Name the image anew.")
 @_quiet_option
 @_instance_options
@@ -121,7 +125,7 @@ def import_(
 
 
 @image.command()
-@click.option("--output", "-o", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True)
+@output_option
 @_instance_options
 def ls(output: str, instance: str, data_dir: Path | None) -> None:
     """List the images."""
@@ -132,15 +136,13 @@ def ls(output: str, instance: str, data_dir: Path | None) -> None:
     images = _run(Images(paths).list_images())
     used = images_in_use(paths)
     if output != "table":
-        _print_structured([_described(listed, len(used.get(listed.id, ()))) for listed in images], output)
+        print_structured([_described(listed, len(used.get(listed.id, ()))) for listed in images], output)
         return
-    rows = [("IMAGE", "ID", "SIZE", "CONTAINERS")]
+    rows = []
     for listed in images:
         names = listed.tags or listed.digests or ("<none>",)
         rows += [(name, listed.id[:12], _size(listed.size), str(len(used.get(listed.id, ())))) for name in names]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        click.echo("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print_table(("IMAGE", "ID", "SIZE", "CONTAINERS"), rows)
 
 
 def _described(listed: Image, containers: int) -> dict[str, Any]:
@@ -153,19 +155,14 @@ def _described(listed: Image, containers: int) -> dict[str, Any]:
     }
 
 
-def _print_structured(value: Any, output: str) -> None:
-    if output == "json":
-        import json
+def _complete_images(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from podstead.cli.completion import image_names
 
-        click.echo(json.dumps(value, indent=2))
-        return
-    import yaml
-
-    click.echo(yaml.safe_dump(value, sort_keys=False), nl=False)
+    return image_names(ctx.params.get("instance") or "default", ctx.params.get("data_dir"), incomplete)
 
 
 @image.command()
-@click.argument("references", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument("references", metavar="IMAGE...", nargs=-1, required=True, shell_complete=_complete_images)
 @click.option("--force", "-f", is_flag=True, help="Take all names away, also of an image that containers use.")
 @_instance_options
 def rm(references: tuple[str, ...], force: bool, instance: str, data_dir: Path | None) -> None:
@@ -239,7 +236,7 @@ def _paths(instance: str, data_dir: Path | None) -> Paths:
     from podstead.cli.instance import InstanceError, locate
 
     if os.geteuid() != 0:
-        raise click.ClickException("podstead needs root")
+        raise click.ClickException("podstead needs root: try sudo")
     try:
         return locate(instance, data_dir)
     except InstanceError as error:
@@ -254,10 +251,10 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except (ImportFailed, RuntimeFailure) as error:
         raise click.ClickException(str(error)) from error
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise click.ClickException(f"{error.filename or ''}: {error.strerror or error}".lstrip(": ")) from error
-    except KeyboardInterrupt:
-        raise click.Abort from None
+        raise click.ClickException(one_line(error)) from error
 
 
 def _say_ready(ready: Image) -> None:

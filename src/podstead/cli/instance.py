@@ -7,12 +7,10 @@ two `up` at once never take the same port or subnet.
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import json
 import os
 import re
 import signal
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -84,6 +82,8 @@ def _locked() -> Iterator[None]:
 
 def find(name: str) -> Instance | None:
     """Return the instance, or None if there was no `up` of that name (or it was purged)."""
+    import ipaddress
+
     file = Paths.of(check_name(name)).instance_file
     try:
         record = json.loads(file.read_text())
@@ -101,9 +101,13 @@ def find(name: str) -> Instance | None:
 
 def every() -> list[Instance]:
     """Return all instances of this machine."""
+    return [instance for name in names() if (instance := find(name)) is not None]
+
+
+def names() -> list[str]:
+    """Return the names of all instances of this machine, in order; their records are not read."""
     files = paths.INSTANCES.glob("*.json") if paths.INSTANCES.is_dir() else ()
-    names = [file.stem for file in files if _NAME.fullmatch(file.stem)]
-    return [instance for name in sorted(names) if (instance := find(name)) is not None]
+    return sorted(file.stem for file in files if _NAME.fullmatch(file.stem))
 
 
 def locate(name: str, data_dir: Path | None) -> Paths:
@@ -116,28 +120,36 @@ def locate(name: str, data_dir: Path | None) -> Paths:
 
 def settle(name: str, data_dir: Path | None, port: int | None, runtime: str | None = None) -> Instance:
     """Return the instance, made or changed as asked, with a port and a subnet that no other one has."""
-    from podstead.node.network.subnet import choose_subnet
-
     with _locked():
         known = find(name)
         data = str(data_dir.resolve()) if data_dir else (known.data if known else str(paths.DATA_ROOT / name))
         others = [instance for instance in every() if instance.name != name]
         for other in others:
             if other.data == data:
-                raise InstanceError(f"the data directory {data} belongs to the instance {other.name!r}")
+                raise InstanceError(
+                    f"the data directory {data} belongs to the instance {other.name!r}: give another with --data-dir"
+                )
         if known and data != known.data and known.paths.run.exists():
             raise InstanceError(f"the instance {name!r} has its data in {known.data}, and pods: `podstead down` first")
         taken_ports = {other.port for other in others}
         chosen = port or (known.port if known else _free_port(taken_ports))
-        if known:
-            subnet = known.subnet
-        else:
-            taken = [ipaddress.IPv4Network(other.subnet) for other in others]
-            subnet = str(choose_subnet(taken, seed=name))
+        subnet = known.subnet if known else _free_subnet(name, others)
         instance = Instance(name, data, chosen, subnet, runtime or (known.runtime if known else "auto"))
         if instance != known:
             _write(instance)
         return instance
+
+
+def _free_subnet(name: str, others: list[Instance]) -> str:
+    from ipaddress import IPv4Network
+
+    from podstead.node.network.subnet import choose_subnet
+    from podstead.node.runtime.base import RuntimeFailure
+
+    try:
+        return str(choose_subnet([IPv4Network(other.subnet) for other in others], seed=name))
+    except RuntimeFailure as error:
+        raise InstanceError(f"{error}: remove a route that is not needed (ip route), or purge an instance") from error
 
 
 def _write(instance: Instance) -> None:
@@ -164,6 +176,8 @@ def _free_port(taken: set[int]) -> int:
 
 
 def port_is_free(port: int) -> bool:
+    import socket
+
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -225,4 +239,4 @@ def stop(server: RunningServer, timeout: float) -> None:
                 return
     finally:
         os.close(descriptor)
-    raise InstanceError(f"the server (pid {server.pid}) does not end, not even by SIGKILL")
+    raise InstanceError(f"the server (pid {server.pid}) does not end, not even by SIGKILL: it waits for a disk")

