@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import secrets
 import signal
@@ -45,6 +46,9 @@ _STATES = {
     Phase.REMOVING: ContainerState.EXITED,
 }
 _ENDED = frozenset((Phase.EXITED, Phase.REMOVING))
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +165,21 @@ class Containers:
 
     async def _create(self, container: Container, sandbox: Sandbox, config: ContainerConfig, image: Image) -> None:
         record = container.record
+        moves: list[asyncio.Task[None]] = []
         try:
             launch = await self._prepare(container, sandbox, config, image)
 
             async def before(identity: ProcessIdentity) -> None:
                 record.monitor = identity
                 self.records.save(record)
-                await asyncio.to_thread(self._tools.cgroups.enter_monitors, identity.pid)
+                # The kernel takes 10 ms to move a process: meanwhile the runtime creates, in a group of its own anyway.
+                moves.append(asyncio.create_task(self._set_apart(identity), name="monitor's cgroup"))
 
             async with self._slots, self.command(container).creating() as runtime:
-                monitor, init = await conmon.create(launch, self._tools.conmon_path, runtime, before)
+                try:
+                    monitor, init = await conmon.create(launch, self._tools.conmon_path, runtime, before)
+                finally:
+                    await asyncio.gather(*moves)
         except (OSError, RuntimeFailure) as error:
             record.phase = Phase.EXITED
             container.ended.set()
@@ -181,6 +190,15 @@ class Containers:
         record.init, record.phase = init, Phase.CREATED
         self.records.save(record)
         self.watch(container, monitor)
+
+    async def _set_apart(self, monitor: ProcessIdentity) -> None:
+        """Move a monitor into the monitors' cgroup; where that fails it stays in the server's, and works there too."""
+        try:
+            await asyncio.to_thread(self._tools.cgroups.enter_monitors, monitor.pid)
+        except ProcessLookupError:
+            pass  # It has ended: conmon.create tells why.
+        except OSError as error:
+            log.warning("monitor %d stays in the server's cgroup: %s", monitor.pid, error)
 
     async def _prepare(
         self, container: Container, sandbox: Sandbox, config: ContainerConfig, image: Image
