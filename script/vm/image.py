@@ -91,6 +91,7 @@ def _build(suite: str, mirrors: list[str], libraries: list[str], directory: Path
             make_disk(root, fresh / "root.ext4", SIZE, "podstead-root", output)
         shutil.rmtree(root)
         fresh.rename(directory)
+        log.unlink()
     except (subprocess.SubprocessError, OSError, StopIteration) as error:
         last = "\n  ".join(log.read_text(errors="replace").splitlines()[-5:])
         raise ImageError(f"the image was not built: {error}\n  {last}\nmore in {log}") from error
