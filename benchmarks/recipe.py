@@ -26,7 +26,7 @@ import yaml
 import machine
 from podman_side import Podman, PodmanFailed
 from podstead_side import Api, Instance, PodsteadFailed
-from report import Row, table
+from report import Row, percentile, table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MANY = 30
@@ -46,10 +46,12 @@ class Plan:
     """Seconds over which idle processor time is taken."""
     settle: float
     """Seconds of rest before that."""
+    crowd: int
+    """Pods that start while commands are run in another one."""
 
 
-FULL = Plan(repetitions=20, starts=5, pods=MANY, bursts=3, podman_pods=5, idle=20.0, settle=2.0)
-QUICK = Plan(repetitions=1, starts=1, pods=3, bursts=1, podman_pods=0, idle=0.5, settle=0.0)
+FULL = Plan(repetitions=20, starts=5, pods=MANY, bursts=3, podman_pods=5, idle=20.0, settle=2.0, crowd=100)
+QUICK = Plan(repetitions=1, starts=1, pods=3, bursts=1, podman_pods=0, idle=0.5, settle=0.0, crowd=3)
 
 
 class Figures:
@@ -61,6 +63,8 @@ class Figures:
         self.create_by_kubectl = Row("the same, by kubectl create", "ms")
         self.execute = Row("exec of true", "ms")
         self.execute_by_kubectl = Row("the same, by kubectl exec", "ms")
+        self.execute_above_version = Row("kubectl exec of true, above kubectl version --client", "ms", limit=60)
+        self.execute_in_crowd = Row(f"exec of true while {plan.crowd} pods start, p99", "ms", limit=500)
         self.ended = Row("delete, grace 0 -> processes gone", "ms", limit=150)
         self.removed = Row("delete, grace 0 -> object gone (podman: command back)", "ms")
         self.cold = Row("cold start -> node Ready (fresh data)", "ms", limit=1000)
@@ -105,10 +109,14 @@ class Benchmark:
         if self._instance.kubectl is None:
             self.notes.append("kubectl was not found: its rows are empty")
         async with self._instance.api() as api:
-            self.notes.append(f"podstead runs with {await api.runtime()}")
+            runtime = await api.runtime()
+            self.notes.append(f"podstead runs with {runtime}")
+            if runtime.startswith("crun"):
+                self.figures.create.limit, self.figures.create.factor = 70, 6
             await self._memory_and_idle(api)
             await self._cycles(api)
             await self._bursts(api)
+            await self._crowd(api)
             self.figures.pss_after.podstead.add(self._instance.memory().pss)
         await self._podman_in_numbers()
 
@@ -175,6 +183,8 @@ class Benchmark:
             figures.removed.podstead.add(ours.removed * MILLI)
             if self._instance.kubectl is not None:
                 figures.execute_by_kubectl.podstead.add(ours.exec_by_kubectl * MILLI)
+                bare = await self._instance.command(self._instance.kubectl, "version", "--client")
+                figures.execute_above_version.podstead.add((ours.exec_by_kubectl - bare) * MILLI)
                 await self._cycle_by_kubectl(api, f"typed-{number}")
             await self._podman_cycle(f"sharevol-{number}")
 
@@ -215,6 +225,21 @@ class Benchmark:
             ended, _ = await api.until_gone(names)
             figures.burst_gone.podstead.add(ended)
             await api.settled()
+
+    async def _crowd(self, api: Api) -> None:
+        """Run `true` in one pod, again and again, while many others start."""
+        say(f"exec of true while {self._plan.crowd} pods start")
+        names = [f"crowd-{one}" for one in range(self._plan.crowd)]
+        await api.until_running([self._pod("probe")])
+        starting = asyncio.create_task(api.until_running([self._pod(name) for name in names]))
+        took: list[float] = []
+        while not starting.done():
+            took.append(await api.execute("probe", "c1", "/bin/true") * MILLI)
+        await starting
+        self.figures.execute_in_crowd.podstead.add(percentile(took, 0.99))
+        self.notes.append(f"while {len(names)} pods started, true was run {len(took)} times")
+        await api.until_gone(["probe", *names])
+        await api.settled()
 
     async def _podman_in_numbers(self) -> None:
         plan, podman = self._plan, self.podman
