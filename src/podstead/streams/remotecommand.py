@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-TRANSFER_SIZE = 32 << 10
+TRANSFER_SIZE = 64 << 10
 """Bytes of output that go into one frame."""
 
 _SIZES_LIMIT = 8 << 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import termios
 from collections.abc import Sequence
@@ -17,9 +18,17 @@ import msgspec
 
 from podstead.linux import process
 from podstead.node.dialer import LocalDialer
-from podstead.node.runtime.base import ContainerState, ContainerStatus, CreateFailed, ExecConfig
+from podstead.node.runtime.base import (
+    ContainerState,
+    ContainerStatus,
+    CreateFailed,
+    ExecConfig,
+    RuntimeFailure,
+    SandboxStatus,
+)
 from podstead.node.server import NodeServer
 from podstead.objects.errors import bad_request, not_found
+from support.spdy import SpdyClient
 
 DEADLINE = 20.0
 
@@ -90,6 +99,18 @@ class HostRuntime:
         self.running.set()
         return self.started[-1]
 
+    async def port_forward(self, sandbox_id: str, port: int) -> socket.socket:
+        made = socket.socket()
+        made.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", port))
+        except BaseException as error:
+            made.close()
+            if not isinstance(error, OSError):
+                raise
+            raise RuntimeFailure(f"failed to connect to localhost:{port}: {os.strerror(error.errno or 0)}") from error
+        return made
+
 
 class Lookup:
     def __init__(self) -> None:
@@ -104,6 +125,11 @@ class Lookup:
         if container != "c1":
             raise bad_request(f'container "{container}" in pod "{pod}" is waiting to start: ContainerCreating')
         return ContainerStatus("id", "s", "u", "c1", 0, self.state, "i", "i", Path("/nowhere"), datetime.now(UTC))
+
+    async def find_sandbox(self, namespace: str, pod: str) -> SandboxStatus:
+        if pod != "p":
+            raise not_found("pods", pod)
+        return SandboxStatus("sandbox", namespace, pod, "u-i-d", "10.0.0.1", True, datetime.now(UTC), {})
 
     async def wait_ended(self, container_id: str) -> None:
         return
@@ -146,14 +172,15 @@ class World:
         self.server = NodeServer(self.lookup, self.runtime)  # type: ignore[arg-type]
         self.dialer = LocalDialer({"node": self.server})
         self.door: asyncio.Server | None = None
+        self.path = Path()
         self.http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=DEADLINE))
 
     async def open(self, directory: Path) -> None:
         await self.server.start()
-        path = directory / "door"
-        self.door = await asyncio.start_unix_server(self._join, path)
+        self.path = directory / "door"
+        self.door = await asyncio.start_unix_server(self._join, self.path)
         self.http = aiohttp.ClientSession(
-            connector=aiohttp.UnixConnector(str(path)), timeout=aiohttp.ClientTimeout(total=DEADLINE)
+            connector=aiohttp.UnixConnector(str(self.path)), timeout=aiohttp.ClientTimeout(total=DEADLINE)
         )
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -193,6 +220,12 @@ class World:
             url, params=query, protocols=protocols, max_msg_size=max_msg_size, autoping=autoping
         )
         return Client(socket)
+
+    async def spdy(self, path: str, *protocols: str, windows: bool = False, method: str = "POST") -> SpdyClient:
+        """Return a client that has asked for an upgrade to SPDY; whether it got that is in its `status`."""
+        client = SpdyClient(*await asyncio.open_unix_connection(self.path), windows=windows)
+        await client.upgrade(path, *protocols, method=method)
+        return client
 
     async def ended(self) -> None:
         """Wait until every command has ended and been reaped, and none is left to be ended."""

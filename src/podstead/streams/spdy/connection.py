@@ -33,6 +33,9 @@ from podstead.streams.spdy.stream import FRAME_SIZE, Refused, Stream
 WINDOW = 64 << 10
 """Bytes of every window at the start, as the draft says."""
 
+RECEIVE_WINDOW = 1 << 20
+"""Bytes that the client's windows are enlarged to at once, so that there is not an update for each of its frames."""
+
 RECEIVE_LIMIT = 4 << 20
 """Bytes that wait for their consumers, of all streams together, before the connection is not read any more."""
 
@@ -78,6 +81,8 @@ class Connection:
 
     async def run(self) -> None:
         """Serve until the client has ended, misbehaves or is lost, or until cancelled; streams end with it."""
+        self._control(frames.settings({frames.INITIAL_WINDOW_SIZE: RECEIVE_WINDOW}))
+        self._control(frames.window_update(0, RECEIVE_WINDOW - WINDOW))
         try:
             async with asyncio.TaskGroup() as group:
                 sender = group.create_task(self._send_controls())
@@ -106,7 +111,8 @@ class Connection:
         while True:
             await self._to_send.wait()
             try:
-                await self._carrier.send(*self._take_controls())
+                if controls := self._take_controls():
+                    await self._carrier.send(*controls)
             except ConnectionError:
                 self._end()  # The receiver may be waiting for room, and would not see it.
                 return
@@ -295,14 +301,14 @@ class Connection:
         if self._waiting <= RECEIVE_LIMIT:
             self._room.set()
         stream.unacknowledged += size
-        if stream.unacknowledged >= WINDOW // 2 and not stream.received_end and not stream.is_lost:
+        if stream.unacknowledged >= RECEIVE_WINDOW // 2 and not stream.received_end and not stream.is_lost:
             self._control(frames.window_update(stream.number, stream.unacknowledged))
             stream.unacknowledged = 0
         self._credit(size)
 
     def _credit(self, size: int) -> None:
         self._consumed += size
-        if self._consumed >= WINDOW // 2 and not self.ended.is_set():
+        if self._consumed >= RECEIVE_WINDOW // 2 and not self.ended.is_set():
             self._control(frames.window_update(0, self._consumed))
             self._consumed = 0
 

@@ -263,5 +263,10 @@ def goaway(last_good: int, status: Gone) -> bytes:
     return control(Kind.GOAWAY, struct.pack(">II", last_good, status))
 
 
+def settings(values: Mapping[int, int]) -> bytes:
+    body = b"".join(struct.pack(">II", number, value) for number, value in values.items())
+    return control(Kind.SETTINGS, struct.pack(">I", len(values)) + body)
+
+
 def window_update(stream_id: int, delta: int) -> bytes:
     return control(Kind.WINDOW_UPDATE, struct.pack(">II", stream_id, delta))
