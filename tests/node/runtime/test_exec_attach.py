@@ -114,18 +114,21 @@ async def test_kill_before_the_command_has_begun(pod: Pod, sleeper: str) -> None
 async def test_terminal_is_real_and_follows_its_size(pod: Pod, sleeper: str) -> None:
     master, slave = pty.openpty()
     _set_size(slave, 24, 80)
-    script = "trap 'stty size' WINCH; stty size; while :; do sleep 0.05; done"
+    script = "trap 'echo told' WINCH; while :; do stty size; sleep 0.05; done"
     process = await pod.runtime.exec(sleeper, ExecConfig(["bash", "-c", script], True, slave))
     seen = b""
     while b"24 80" not in seen:
         seen += await _readable(master)
     _set_size(slave, 33, 101)
     process.resized()
-    while b"33 101" not in seen:
+    while b"33 101" not in seen or b"told" not in seen:
         seen += await _readable(master)
-    os.write(master, b"\x03")
+    ended = asyncio.ensure_future(process.wait())
     async with asyncio.timeout(DEADLINE):
-        assert await process.wait() == 130
+        while not ended.done():
+            os.write(master, b"\x03")  # bash does not care for one that its child has survived
+            await asyncio.wait({ended}, timeout=0.1)
+    assert ended.result() == 130
     os.close(slave)
     os.close(master)
 

@@ -19,8 +19,8 @@ from podstead.node.runtime.processes import kill_children
 from podstead.node.runtime.terminal import fit
 
 _NOT_FOUND = ("executable file not found", "no such file or directory")
-# Seconds: how long an OCI runtime takes to make a command's pty, and how long it may.
-_FIRST_LOOK, _LAST_LOOK = 0.005, 10.0
+# Seconds: how long an OCI runtime takes at least to make a command's pty, how long it may, and to be done with it.
+_FIRST_LOOK, _LAST_LOOK, _SETTLING = 0.005, 10.0, 2.0
 _NOT_EXECUTABLE = ("permission denied", "exec format error")
 
 
@@ -32,6 +32,7 @@ class OCIExec:
         self._files = files
         self._program = program
         self._error = ""
+        self._began = asyncio.get_running_loop().time()
         self._ended = asyncio.ensure_future(child.wait())
         self._ended.add_done_callback(self._finish)
 
@@ -52,9 +53,13 @@ class OCIExec:
         self._fit(_FIRST_LOOK)
 
     def _fit(self, delay: float) -> None:
-        """Set the size of the command's pty, or see again after `delay` seconds if there is none yet."""
-        if not fit(self._child.pid) and self._child.returncode is None and delay < _LAST_LOOK:
-            asyncio.get_running_loop().call_later(delay, self._fit, 2 * delay)
+        """Set the size of the command's pty; see again after `delay` seconds if there is none yet, or it is new: the
+        runtime may just be about to set the size that it read before.
+        """
+        fits, loop = fit(self._child.pid), asyncio.get_running_loop()
+        settled = fits and loop.time() - self._began > _SETTLING
+        if not settled and self._child.returncode is None and delay < _LAST_LOOK:
+            loop.call_later(delay, self._fit, 2 * delay)
 
     def kill(self) -> None:
         if self._child.returncode is not None:
