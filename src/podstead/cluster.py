@@ -152,7 +152,7 @@ class Cluster:
             log.info("OCI runtime: %s", (await choosing).description)
         except OSError as error:
             where = f"{error.filename}: {error.strerror}"
-            raise ClusterError(f"no OCI runtime can be tried out: {where}") from error
+            raise ClusterError(f"no OCI runtime can be tried out: {where}; put that right, then up again") from error
         except RuntimeFailure as error:
             raise ClusterError(f"{error}; choose another with --runtime, or auto for any that works") from error
         async with asyncio.TaskGroup() as group:

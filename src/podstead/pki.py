@@ -237,7 +237,8 @@ def _one_line_errors(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise PkiError(f"{error.filename or directory}: {error.strerror or error}") from error
+        why = f"{error.filename or directory}: {error.strerror or error}"
+        raise PkiError(f"the certificates cannot be kept or read: {why}; put that right, then up again") from error
 
 
 def _write(path: Path, data: bytes) -> None:

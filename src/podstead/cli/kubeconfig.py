@@ -84,16 +84,20 @@ def _read(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InstanceError(f"{file} is no kubeconfig: {str(error).splitlines()[0]}") from error
+        raise _not_one(file, str(error).splitlines()[0]) from error
     if config is None:
         return {}
     if not isinstance(config, dict):
-        raise InstanceError(f"{file} is no kubeconfig: not a mapping")
+        raise _not_one(file, "not a mapping")
     for section in _SECTIONS:
         entries = config.get(section) or []
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise InstanceError(f"{file} is no kubeconfig: its {section} are no list of mappings")
+            raise _not_one(file, f"its {section} are no list of mappings")
     return config
+
+
+def _not_one(file: Path, why: str) -> InstanceError:
+    return InstanceError(f"{file} is no kubeconfig: {why} (correct it, or move it away)")
 
 
 def _write(file: Path, config: dict[str, Any]) -> None:

@@ -95,7 +95,9 @@ def up(
     if known is not None and (server := instances.running(known.paths)) is not None:
         _refuse_change(known, data_dir, port, runtime)
         if not server.ready:
-            raise InstanceError(f"{_title(known)} is being started already (pid {server.pid})")
+            raise InstanceError(
+                f"{_title(known)} is being started already (pid {server.pid}): `podstead status` tells more"
+            )
         _merge_kubeconfig(known, kubeconfig)
         click.echo(f"{_title(known)} is running already at {known.url} (pid {server.pid})")
         return
@@ -109,7 +111,8 @@ def up(
     problem = _start_in_background(instance)
     context = _merge_kubeconfig(instance, kubeconfig)
     if problem:
-        raise InstanceError(f"{_title(instance)} runs at {instance.url}, but its node is not ready: {problem}")
+        where = f"{_title(instance)} runs at {instance.url}"
+        raise InstanceError(f"{where}, but its node is not ready: {problem}; see {instance.paths.server_log}")
     took = time.monotonic() - began
     click.echo(f"{_title(instance)} is ready at {instance.url} after {took:.2f} s; kubectl context: {context}")
 
@@ -127,6 +130,9 @@ def _title(instance: Instance) -> str:
     return "podstead" if instance.name == "default" else f"podstead {instance.name!r}"
 
 
+_WITHOUT = "`podstead kubectl` needs none, `up --kubeconfig FILE` writes another"
+
+
 def _merge_kubeconfig(instance: Instance, file: Path | None) -> str:
     """Merge the instance's context into the user's kubeconfig; returns the context's name. Raises InstanceError."""
     import yaml
@@ -139,7 +145,7 @@ def _merge_kubeconfig(instance: Instance, file: Path | None) -> str:
         kubeconfig.merge(target, instance.context, admin)
     except (InstanceError, OSError) as error:
         where = f"{_title(instance)} is running at {instance.url}"
-        raise InstanceError(f"{where}, but {target} was not changed: {one_line(error)}") from error
+        raise InstanceError(f"{where}, but {target} was not changed: {one_line(error)}; {_WITHOUT}") from error
     return instance.context
 
 
@@ -259,18 +265,21 @@ def _stopped(instance: Instance) -> Iterator[bool]:
                 break
             except Held:
                 if time.monotonic() > deadline:
-                    text = f"the data directory {instance.data} is in use by another podstead process"
+                    text = f"the data directory {instance.data} is in use by another podstead process: try again later"
                     raise InstanceError(text) from None
                 time.sleep(0.05)
         yield had_server
 
 
 def _purge(instance: Instance) -> None:
-    from podstead.linux.remove import remove_tree
+    from podstead.linux.remove import MountInside, remove_tree
 
     data = instance.paths.data
     if data.exists():
-        remove_tree(data)
+        try:
+            remove_tree(data)
+        except MountInside as error:
+            raise InstanceError(f"{data} was not removed: {error}: unmount it (umount {error.path}) first") from error
     instances.forget(instance.name)
 
 
@@ -281,7 +290,9 @@ def _forget_context(instance: Instance, file: Path | None, done: str) -> None:
     try:
         kubeconfig.remove(target, instance.context)
     except (InstanceError, OSError) as error:
-        raise InstanceError(f"{done}, but {target} still has the context: {one_line(error)}") from error
+        raise InstanceError(
+            f"{done}, but {target} still has the context {instance.context}: {one_line(error)}"
+        ) from error
 
 
 @cli.command()

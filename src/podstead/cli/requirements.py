@@ -16,7 +16,7 @@ _SYSTEM_DIRECTORIES = "/usr/local/sbin:/usr/sbin:/sbin"
 def check() -> None:
     """Raise InstanceError where this is not Linux, not root, or a program is missing."""
     if not sys.platform.startswith("linux"):
-        raise InstanceError("podstead runs on Linux only")
+        raise InstanceError("podstead runs on Linux only: use a Linux machine, or a virtual one")
     check_root()
     search = f"{os.environ.get('PATH', '')}:{_SYSTEM_DIRECTORIES}"
     missing = [program for program in PROGRAMS if shutil.which(program, path=search) is None]

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from podstead.cli.instance import Instance, note_running
+from podstead.cli.problems import one_line
 from podstead.linux import shutdown
 from podstead.linux.hold import Held, hold
 
@@ -44,9 +45,9 @@ def serve(
                 _end_pods(instance)
             return code
     except Held:
-        message = f"the data directory {data} is in use by another podstead process"
+        message = f"the data directory {data} is in use by another podstead process: `podstead down` that one first"
     except OSError as error:
-        message = f"the data directory {data} cannot be used: {error.strerror or error}"
+        message = f"the data directory {data} cannot be used: {one_line(error)}; choose another with --data-dir"
     return _end(ready_fd, message, foreground)
 
 
@@ -83,11 +84,14 @@ def _serve(instance: Instance, foreground: bool, ready_fd: int, on_ready: Callab
         uvloop.run(main())
     except (asyncio.CancelledError, KeyboardInterrupt):
         return 0
-    except (ClusterError, PkiError, StoreError) as error:
+    except StoreError as error:
+        return _end(ready_fd, f"{error}; put a copy of it back, or begin anew: podstead down --purge", foreground)
+    except (ClusterError, PkiError) as error:
         return _end(ready_fd, str(error), foreground)
     except BaseException as error:
         logging.getLogger("podstead").critical("the server ended", exc_info=error)
-        return _end(ready_fd, f"the server ended unexpectedly: {_root(error)}", foreground)
+        more = "" if foreground else f"; see {instance.paths.server_log}"
+        return _end(ready_fd, f"the server ended unexpectedly: {_root(error)}{more}", foreground)
     return 0
 
 

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 
 from podstead.cli.instance import Instance, InstanceError
+from podstead.cli.problems import one_line
 from podstead.linux import mounts
 from podstead.node.runtime.base import ContainerState
 
@@ -29,9 +30,17 @@ def tear_down(instance: Instance, grace: float) -> Ended:
 
     try:
         return asyncio.run(_tear_down(instance, grace))
-    except* RuntimeFailure as errors:
-        error = errors.exceptions[0]
-        raise InstanceError(f"not everything could be ended: {error}; try `podstead down` again") from error
+    except (BaseExceptionGroup, RuntimeFailure, OSError) as error:
+        first = _first(error)
+        if not isinstance(first, (RuntimeFailure, OSError)):
+            raise
+        raise InstanceError(f"not everything could be ended: {one_line(first)}; try `podstead down` again") from error
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _tear_down(instance: Instance, grace: float) -> Ended:

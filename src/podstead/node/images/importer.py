@@ -27,6 +27,7 @@ from podstead.paths import Paths
 _ASK_SECONDS = 30.0
 _DOCKER_SOCKET = "unix:///var/run/docker.sock"
 _INDEX_LIMIT = 16 << 20
+_NO_LAYOUT = "a directory, but not an OCI image layout: no oci-layout and index.json"
 _LINK = "image"
 """The name in a scratch directory of what skopeo reads."""
 
@@ -106,7 +107,8 @@ class Importer:
             found = await ask(name, tried)
             if found is not None:
                 return [found]
-        raise ImportFailed(f"{name}: no such file, and no image of that name: {'; '.join(tried)}")
+        step = f"podstead image pull {name} asks its registry"
+        raise ImportFailed(f"{name}: no such file, and no image of that name: {'; '.join(tried)} ({step})")
 
 
 async def _podman(name: str, tried: list[str]) -> _Source | None:
@@ -152,7 +154,7 @@ async def _docker(name: str, tried: list[str]) -> _Source | None:
         tried.append(f"docker is not running (no {host.removeprefix('unix://')})")
         return None
     if image_id(name):
-        raise ImportFailed(f"{name}: docker's images are loaded by name")
+        raise ImportFailed(f"{name}: docker's images are loaded by name, not by ID")
     reference = _reference(name)
     return _Source(f"docker-daemon:{reference}", reference, ("--src-daemon-host", host))
 
@@ -167,7 +169,7 @@ def _in_file(path: Path, scratch: Path) -> list[tuple[str, str]]:
         if path.is_dir():
             index = path / "index.json"
             if not (path / "oci-layout").is_file() or not index.is_file():
-                raise ImportFailed("a directory, but not an OCI image layout (no oci-layout and index.json)")
+                raise ImportFailed(f"{_NO_LAYOUT} (a root file system: make a tar of it for podstead image import)")
             link.symlink_to(path.absolute())
             return _oci_names("oci", index.read_bytes())
         found = _scan(path)
@@ -178,7 +180,7 @@ def _in_file(path: Path, scratch: Path) -> list[tuple[str, str]]:
             link.symlink_to(path.absolute())
             return _oci_names("oci-archive", found["index.json"])
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise ImportFailed(f"{path}: its index cannot be read: {error}") from error
+        raise ImportFailed(f"{path}: its index cannot be read: {error} (save the image again)") from error
     except OSError as error:
         raise ImportFailed(f"{path}: {error.strerror or error}") from error
     except ImportFailed as error:
@@ -209,7 +211,7 @@ def _scan(path: Path) -> dict[str, bytes]:
                 if "manifest.json" in found:
                     break
     except (tarfile.TarError, EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise ImportFailed(f"not a whole tar archive: {error}") from error
+        raise ImportFailed(f"not a whole tar archive: {error} (make or copy it again)") from error
     return found
 
 
@@ -233,17 +235,17 @@ def _oci_names(transport: str, index: bytes) -> list[tuple[str, str]]:
         full = reference if "/" in reference or ":" in reference else ""
         name = annotations.get("io.containerd.image.name") or full
         if len(manifests) > 1 and not reference:
-            raise ImportFailed("several images of which some have no name")
+            raise ImportFailed("several images of which some have no name (save them one by one)")
         found.append((f"{transport}:{_LINK}:{reference}" if reference else f"{transport}:{_LINK}", name))
     return found
 
 
 def _named(found: Sequence[tuple[str, str]], name: Reference | None, path: Path) -> list[_Source]:
     if not found:
-        raise ImportFailed(f"{path}: there is no image in it")
+        raise ImportFailed(f"{path}: there is no image in it (save one by its name)")
     if name is not None:
         if len({location for location, _ in found}) > 1:
-            raise ImportFailed(f"{path}: has {len(found)} images, so --tag cannot name them")
+            raise ImportFailed(f"{path}: has {len(found)} images, so --tag cannot name them (leave it out)")
         return [_Source(found[0][0], name)]
     if not all(own for _, own in found):
         raise ImportFailed(f"{path}: the image in it has no name: give one with --tag")
@@ -258,7 +260,7 @@ def _write_rootfs(archive: Path, directory: Path, config: ImageConfig) -> None:
     except (layout.NotATar, ImportFailed) as error:
         raise ImportFailed(f"{archive}: {error}") from error
     except (EOFError, lzma.LZMAError, gzip.BadGzipFile) as error:
-        raise ImportFailed(f"{archive}: damaged: {error}") from error
+        raise ImportFailed(f"{archive}: damaged: {error} (make or copy it again)") from error
     except OSError as error:
         raise ImportFailed(f"{error.filename or archive}: {error.strerror or error}") from error
 

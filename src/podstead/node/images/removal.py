@@ -71,7 +71,7 @@ class ImageRemover:
         """
         image = await self._images.image_status(reference)
         if image is None:
-            raise NoSuchImage(f"{reference}: no such image")
+            raise NoSuchImage(f"{reference}: no such image (podstead image ls lists them)")
         by_name = image.tags[:1] if _is_name(reference, image) else ()
         if by_name and len(image.tags) > 1:
             await asyncio.to_thread(names.take_away, self._paths.image_graph, image.id, by_name)
@@ -107,7 +107,7 @@ class ImageRemover:
             if image.id in used:
                 users = used[image.id]
                 more = f" and {len(users) - 1} more" if len(users) > 1 else ""
-                raise ImageUsed(f"image {_title(image)} is used by {users[0]}{more}")
+                raise ImageUsed(f"image {_title(image)} is used by {users[0]}{more} (delete the pod first)")
             size = self._images.store.exclusive_size(image.id)
             try:
                 await self._skopeo.delete(image.id)
