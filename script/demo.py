@@ -17,6 +17,8 @@ REPOSITORY = Path(__file__).parent.parent
 INSTANCE = "demo"
 IMAGE = "centos:7"
 PROMPT = re.compile(rb"[#$] $")
+NEXT_PROMPT = re.compile(rb"\n[^\n]*[#$] $")
+"""A prompt on a line of its own: a shell that is told a new size draws the present one again."""
 STEP_TIMEOUT = 60.0 * float(os.environ.get("PODSTEAD_TEST_SLOWNESS", "1"))
 
 
@@ -57,10 +59,10 @@ class Terminal:
             os.execvpe(argv[0], argv, env)
         self._shown = b""
 
-    def until_prompt(self) -> str:
+    def until_prompt(self, prompt: re.Pattern[bytes] = PROMPT) -> str:
         """Wait for a shell's prompt; returns what was shown before it."""
         deadline = time.monotonic() + STEP_TIMEOUT
-        while not PROMPT.search(self._shown):
+        while not prompt.search(self._shown):
             if not self._read(deadline):
                 raise DemoFailed(f"no prompt; the terminal shows: {self._shown.decode(errors='replace')!r}")
         shown, self._shown = self._shown.decode(errors="replace"), b""
@@ -68,7 +70,7 @@ class Terminal:
 
     def type(self, line: str) -> str:
         os.write(self._master, line.encode() + b"\n")
-        return self.until_prompt()
+        return self.until_prompt(NEXT_PROMPT)
 
     def leave(self) -> None:
         """Type exit and wait for the end of the command."""

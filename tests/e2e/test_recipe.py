@@ -15,6 +15,8 @@ from support.instance import REPOSITORY, SLOWNESS, TestInstance
 pytestmark = pytest.mark.vm
 
 PROMPT = re.compile(r"[#$] $")
+NEXT_PROMPT = re.compile(r"\n[^\n]*[#$] $")
+"""A prompt on a line of its own: a shell that is told a new size draws the present one again."""
 
 
 class Terminal:
@@ -39,7 +41,7 @@ class Terminal:
 
     def type(self, line: str) -> str:
         os.write(self.master, line.encode() + b"\n")
-        return self.until(PROMPT)
+        return self.until(NEXT_PROMPT)
 
     def leave(self, line: bytes = b"exit\n") -> int:
         """Type `line`, wait for the end, return the exit code."""
