@@ -180,3 +180,15 @@ def _seconds(times: int) -> float:
     for _ in range(times):
         from_object(RECIPE)
     return time.perf_counter() - start
+
+
+def test_a_status_that_was_patched_to_nonsense_is_still_a_pods() -> None:
+    status = {"containerStatuses": [{}], "conditions": [{}], "podIPs": [{}]}
+    assert from_object({"spec": {"containers": [{}]}, "status": status}).status.container_statuses[0].name == ""
+
+
+def test_what_the_api_requires_of_a_status_is_written_though_empty() -> None:
+    written = to_object(ContainerStatus(name="c"))
+    assert written["ready"] is False
+    assert (written["restartCount"], written["image"], written["imageID"]) == (0, "", "")
+    assert to_object(ContainerStateTerminated()) == {"exitCode": 0}

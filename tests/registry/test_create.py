@@ -87,6 +87,8 @@ async def test_string_data_becomes_data(client: RegistryClient) -> None:
         ("pods", {**make_pod(), "kind": "ConfigMap"}, "default", 400, "cannot be handled as a Pod"),
         ("pods", {**make_pod(), "apiVersion": "v2"}, "default", 400, "does not match the expected API version"),
         ("pods", [], "default", 400, "unrecognized"),
+        ("pods", {**make_pod(), "spec": {"containers": [{}]}}, "default", 422, "containers[0].name: Required value"),
+        ("pods", make_pod(ownerReferences=[{}]), "default", 422, "metadata.ownerReferences.kind: Invalid value"),
         ("pods", {**make_pod(), "spec": {"containers": 1}}, "default", 400, "cannot unmarshal number"),
         ("namespaces", {"metadata": {"name": "n", "namespace": "default"}}, "", 400, "does not match the namespace"),
     ],

@@ -195,7 +195,8 @@ class _OneLine(logging.Filter):
             record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]!r:.200}", ()
             record.exc_info = None
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
-        return True
+        # Nobody without credentials shall fill the log.
+        return log.isEnabledFor(logging.DEBUG)
 
 
 def _http_log() -> logging.Logger:

@@ -120,7 +120,7 @@ class NamespaceController:
         conditions = []
         for kind, status, reason, message in wanted:
             old = before.get(kind)
-            since = old["lastTransitionTime"] if old and old["status"] == status else clock.rfc3339()
+            since = (old and old["status"] == status and old.get("lastTransitionTime")) or clock.rfc3339()
             conditions.append(
                 {"type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
             )

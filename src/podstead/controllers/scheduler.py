@@ -217,7 +217,7 @@ class Scheduler:
             "reason": "Unschedulable",
             "message": message,
             "lastProbeTime": None,
-            "lastTransitionTime": before["lastTransitionTime"] if before else clock.rfc3339(),
+            "lastTransitionTime": (before and before.get("lastTransitionTime")) or clock.rfc3339(),
             "observedGeneration": obj["metadata"].get("generation", 0),
         }
         others = [one for one in conditions if one["type"] != "PodScheduled"]

@@ -156,7 +156,7 @@ class Registration:
                     "type": kind,
                     "status": status,
                     "lastHeartbeatTime": now,
-                    "lastTransitionTime": before[kind]["lastTransitionTime"] if same else now,
+                    "lastTransitionTime": (before[kind].get("lastTransitionTime") or now) if same else now,
                     "reason": reason,
                     "message": message,
                 }

@@ -277,6 +277,6 @@ def _condition(pod: Pod, kind: str, value: tuple[bool, str, str], before: Mappin
         "status": text,
         "observedGeneration": pod.metadata.generation,
         "lastProbeTime": None,
-        "lastTransitionTime": before["lastTransitionTime"] if before and unchanged else clock.rfc3339(),
+        "lastTransitionTime": (unchanged and before and before.get("lastTransitionTime")) or clock.rfc3339(),
     }
     return condition | ({"reason": reason} if reason else {}) | ({"message": message} if message else {})

@@ -19,16 +19,20 @@ QuantityText = str | int | float
 
 
 class _Struct(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """Base of all: read-only, named as the API names its fields, empty fields left out on the way back."""
+    """Base of all: read-only, named as the API names its fields, empty fields left out on the way back.
+
+    Nothing is required: what is missing is for validation to name, and a status may have been patched to anything.
+    A field with a `default_factory` is written though it is empty.
+    """
 
 
 class OwnerReference(_Struct, frozen=True, kw_only=True):
     """metav1.OwnerReference."""
 
-    api_version: str
-    kind: str
-    name: str
-    uid: str
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+    uid: str = ""
     controller: bool = False
     block_owner_deletion: bool = False
 
@@ -54,7 +58,7 @@ class ObjectMeta(_Struct, frozen=True, kw_only=True):
 class SeccompProfile(_Struct, frozen=True, kw_only=True):
     """`type`: RuntimeDefault, Unconfined or Localhost."""
 
-    type: str
+    type: str = ""
     localhost_profile: str = ""
 
 
@@ -91,14 +95,14 @@ class PodSecurityContext(_Struct, frozen=True, kw_only=True):
 class EnvVar(_Struct, frozen=True, kw_only=True):
     """A variable with a plain value; $(NAME) in it is expanded by the node."""
 
-    name: str
+    name: str = ""
     value: str = ""
 
 
 class ContainerPort(_Struct, frozen=True, kw_only=True):
     """Informational: every port of a pod can be reached."""
 
-    container_port: int
+    container_port: int = 0
     name: str = ""
     protocol: str = "TCP"
 
@@ -123,15 +127,15 @@ class ResourceRequirements(_Struct, frozen=True, kw_only=True):
 class VolumeMount(_Struct, frozen=True, kw_only=True):
     """Where a volume of the pod appears in a container."""
 
-    name: str
-    mount_path: str
+    name: str = ""
+    mount_path: str = ""
     read_only: bool = False
 
 
 class Container(_Struct, frozen=True, kw_only=True):
     """core/v1 Container, the fields that podstead implements."""
 
-    name: str
+    name: str = ""
     image: str = ""
     command: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
@@ -171,7 +175,7 @@ class EmptyDir(_Struct, frozen=True, kw_only=True):
 class Volume(_Struct, frozen=True, kw_only=True):
     """A volume of the pod; one of the sources is set."""
 
-    name: str
+    name: str = ""
     empty_dir: EmptyDir | None = None
 
 
@@ -188,7 +192,7 @@ class Toleration(_Struct, frozen=True, kw_only=True):
 class HostAlias(_Struct, frozen=True, kw_only=True):
     """Lines for /etc/hosts."""
 
-    ip: str
+    ip: str = ""
     hostnames: tuple[str, ...] = ()
 
 
@@ -240,8 +244,8 @@ class PodSpec(_Struct, frozen=True, kw_only=True):
 class PodCondition(_Struct, frozen=True, kw_only=True):
     """`status`: True, False or Unknown."""
 
-    type: str
-    status: str
+    type: str = field(default_factory=str)
+    status: str = field(default_factory=str)
     reason: str = ""
     message: str = ""
     last_probe_time: str | None = None
@@ -263,7 +267,7 @@ class ContainerStateRunning(_Struct, frozen=True, kw_only=True):
 class ContainerStateTerminated(_Struct, frozen=True, kw_only=True):
     """It ended. `signal` only where the process was killed by one and the runtime said so."""
 
-    exit_code: int
+    exit_code: int = field(default_factory=int)
     signal: int = 0
     reason: str = ""
     message: str = ""
@@ -283,11 +287,11 @@ class ContainerState(_Struct, frozen=True, kw_only=True):
 class ContainerStatus(_Struct, frozen=True, kw_only=True):
     """core/v1 ContainerStatus. `container_id` is `RUNTIME://ID`."""
 
-    name: str
-    ready: bool
-    restart_count: int
-    image: str
-    image_id: str = field(name="imageID")
+    name: str = field(default_factory=str)
+    ready: bool = field(default_factory=bool)
+    restart_count: int = field(default_factory=int)
+    image: str = field(default_factory=str)
+    image_id: str = field(default_factory=str, name="imageID")
     state: ContainerState = field(default_factory=ContainerState)
     last_state: ContainerState = field(default_factory=ContainerState)
     container_id: str = field(default="", name="containerID")

@@ -33,6 +33,7 @@ for _words, _value in (("true on yes y", True), ("false off no n", False)):
 _INTEGER = re.compile(r"[-+]?(?:0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|0[0-7]*|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _INFINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_LONGEST_INTEGER = 80  # characters: 64 bits in binary, sign, prefix and some zeros
 _EXACT_UP_TO = 1e21  # from here on Go writes a float with an exponent
 
 
@@ -47,9 +48,10 @@ def resolve(text: str) -> Any:
     if text[0] not in "+-.0123456789":
         return text
     number = text.replace("_", "")
-    if _INTEGER.fullmatch(number):
+    if len(number) <= _LONGEST_INTEGER and _INTEGER.fullmatch(number):
         value = _integer(number)
-        return value if -(1 << 63) <= value < 1 << 64 else _float(number)
+        if -(1 << 63) <= value < 1 << 64:
+            return value
     if _FLOAT.fullmatch(number) and math.isfinite(float(number)):
         return _float(number)
     if _INFINITE.fullmatch(text):

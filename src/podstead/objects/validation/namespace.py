@@ -7,6 +7,7 @@ from typing import Any
 
 from podstead.objects import meta
 from podstead.objects.errors import FieldError
+from podstead.objects.validation.status import validate_keys
 
 Object = Mapping[str, Any]
 _STANDARD_FINALIZERS = ("kubernetes",)
@@ -33,7 +34,7 @@ def validate_status_update(new: Object, old: Object) -> list[FieldError]:
     elif phase != "Terminating":
         detail = "may only be 'Terminating' if `deletionTimestamp` is not empty"
         errors.append(meta.invalid("status.Phase", phase, detail))
-    return errors
+    return [*errors, *validate_keys(new.get("status"))]
 
 
 def validate_finalize(new: Object, old: Object) -> list[FieldError]:

@@ -9,6 +9,7 @@ from typing import Any
 from podstead.objects import meta
 from podstead.objects.errors import FieldError
 from podstead.objects.validation.resources import validate_node_resources
+from podstead.objects.validation.status import validate_keys
 
 Object = Mapping[str, Any]
 
@@ -52,6 +53,7 @@ def validate_update(new: Object, old: Object) -> list[FieldError]:
 
 
 def _status(status: Object) -> Iterator[FieldError]:
+    yield from validate_keys(status)
     yield from validate_node_resources(status.get("capacity") or {}, "status.capacity")
     yield from validate_node_resources(status.get("allocatable") or {}, "status.allocatable")
     seen: list[Object] = []

@@ -9,6 +9,7 @@ from podstead.objects import meta
 from podstead.objects.errors import FieldError
 from podstead.objects.validation.container import validate_image
 from podstead.objects.validation.pod import MAX_INT32, ip_errors, validate_tolerations
+from podstead.objects.validation.status import validate_keys
 
 Object = Mapping[str, Any]
 
@@ -51,7 +52,7 @@ def validate_status_update(new: Object, old: Object) -> list[FieldError]:
         for index, address in enumerate(status.get(name) or ()):
             errors += ip_errors(f"status.{name}[{index}].ip", address.get("ip") or "")
     policy = (old.get("spec") or {}).get("restartPolicy") or "Always"
-    return [*errors, *_transitions(status, before, policy)]
+    return [*errors, *validate_keys(status), *_transitions(status, before, policy)]
 
 
 def validate_binding(binding: Object) -> list[FieldError]:
