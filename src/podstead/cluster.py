@@ -119,45 +119,13 @@ class Cluster:
     ) -> None:
         pki = Pki(self._paths.pki)
         pki.ensure([rooms.network.gateway])
-        name = info.node_name()
-        agent = Agent(
-            NodeParts(
-                client=registry.client(UserInfo(f"system:node:{name}", ("system:nodes",))),
-                runtime=rooms.runtime,
-                images=rooms.images,
-                volumes=rooms.volumes,
-                paths=self._paths,
-                name=name,
-                host_ip=_host_ip(rooms.network.gateway),
-                collect_images=lambda warn: ImageCollector(self._paths, rooms.images, warn).run(),
-            )
-        )
-        node_server = NodeServer(agent, rooms.runtime)
-        await node_server.start()
-        stack.push_async_callback(node_server.close)
-        api = ApiServer(
-            registry,
-            LocalDialer({name: node_server}),
-            TlsFiles(pki.server_pem, pki.ca_certificate),
-            ready={"node": agent.ready.is_set},
-        )
-        await self._listen(api)
-        self.port = api.port
-        stack.push_async_callback(api.close)
-        kubeconfig = admin_kubeconfig(pki, f"https://{self._config.host}:{self.port}", "podstead")
-        await asyncio.to_thread(_write_kubeconfig, self._paths, kubeconfig)
+        agent = self._agent(registry, rooms)
+        await self._open_api(stack, registry, rooms, agent, pki)
         system = registry.client(UserInfo("system:podstead", (SYSTEM_MASTERS,)))
         await _make_namespaces(system)
-        try:
-            log.info("OCI runtime: %s", (await choosing).description)
-        except OSError as error:
-            where = f"{error.filename}: {error.strerror}"
-            raise ClusterError(f"no OCI runtime can be tried out: {where}; put that right, then up again") from error
-        except RuntimeFailure as error:
-            raise ClusterError(f"{error}; choose another with --runtime, or auto for any that works") from error
+        log.info("OCI runtime: %s", await _settled(choosing))
         async with asyncio.TaskGroup() as group:
-            ca = pki.ca_certificate.read_text()
-            defaults = NamespaceDefaults(_controller(registry, "namespace-defaults"), ca)
+            defaults = NamespaceDefaults(_controller(registry, "namespace-defaults"), pki.ca_certificate.read_text())
             namespaces = NamespaceController(_controller(registry, "namespace-controller"))
             scheduler = Scheduler(registry.client(UserInfo("system:kube-scheduler", (SYSTEM_MASTERS,))))
             group.create_task(supervise("namespace defaults", defaults.run))
@@ -169,12 +137,54 @@ class Cluster:
             await _first_pod_possible(system)
             on_ready(agent.problem)
 
+    def _agent(self, registry: Registry, rooms: NodeRooms) -> Agent:
+        name = info.node_name()
+        return Agent(
+            NodeParts(
+                client=registry.client(UserInfo(f"system:node:{name}", ("system:nodes",))),
+                runtime=rooms.runtime,
+                images=rooms.images,
+                volumes=rooms.volumes,
+                paths=self._paths,
+                name=name,
+                host_ip=_host_ip(rooms.network.gateway),
+                collect_images=lambda warn: ImageCollector(self._paths, rooms.images, warn).run(),
+            )
+        )
+
+    async def _open_api(
+        self, stack: AsyncExitStack, registry: Registry, rooms: NodeRooms, agent: Agent, pki: Pki
+    ) -> None:
+        """Start the node's server and the API server, and write the administrator's kubeconfig."""
+        node_server = NodeServer(agent, rooms.runtime)
+        await node_server.start()
+        stack.push_async_callback(node_server.close)
+        dialer = LocalDialer({info.node_name(): node_server})
+        tls = TlsFiles(pki.server_pem, pki.ca_certificate)
+        api = ApiServer(registry, dialer, tls, ready={"node": agent.ready.is_set})
+        await self._listen(api)
+        self.port = api.port
+        stack.push_async_callback(api.close)
+        kubeconfig = admin_kubeconfig(pki, f"https://{self._config.host}:{self.port}", "podstead")
+        await asyncio.to_thread(_write_kubeconfig, self._paths, kubeconfig)
+
     async def _listen(self, api: ApiServer) -> None:
         try:
             await api.start(self._config.host, self._config.port)
         except OSError as error:
             where = f"{self._config.host}:{self._config.port}"
             raise ClusterError(f"cannot listen on {where}: {error.strerror or error}; choose another --port") from error
+
+
+async def _settled(choosing: asyncio.Task[Choice]) -> str:
+    """Return which OCI runtime was chosen and why; raises ClusterError where none works."""
+    try:
+        return (await choosing).description
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}"
+        raise ClusterError(f"no OCI runtime can be tried out: {where}; put that right, then up again") from error
+    except RuntimeFailure as error:
+        raise ClusterError(f"{error}; choose another with --runtime, or auto for any that works") from error
 
 
 async def _ended(task: asyncio.Task[Choice]) -> None:
