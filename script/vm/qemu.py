@@ -112,7 +112,7 @@ def _boot(image: Image, scratch: Path, timeout: float) -> str:
 
 def _argv(image: Image, scratch: Path) -> list[str]:
     cores = min(os.cpu_count() or 1, 4)
-    kernel = "root=/dev/vda rw console=ttyS0 loglevel=4 net.ifnames=0 fsck.mode=skip mitigations=off rootdelay=300"
+    kernel = "root=/dev/vda rw console=ttyS0 loglevel=4 net.ifnames=0 fsck.mode=skip mitigations=off"
     argv = ["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-nodefaults", "-no-user-config"]
     argv += ["-display", "none", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512"]
     argv += ["-cpu", "max", "-smp", str(cores)]
