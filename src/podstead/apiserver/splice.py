@@ -82,7 +82,8 @@ class _End(asyncio.Protocol):
     def eof_received(self) -> bool:
         self.ended.set()
         self._pass_end()
-        return True  # what goes the other way still can, where the transport knows half-closed connections
+        # What goes the other way still can, where the transport knows half-closed connections: TLS does not.
+        return self.transport is not None and self.transport.can_write_eof()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ended.set()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from dataclasses import dataclass
 
 from podstead.cli.instance import Instance, InstanceError
 from podstead.cli.problems import one_line
 from podstead.linux import mounts
+from podstead.linux.remove import MountInside, remove_tree
 from podstead.node.runtime.base import ContainerState
 
 
@@ -66,7 +66,7 @@ async def _tear_down(instance: Instance, grace: float) -> Ended:
     await rooms.network.teardown()
     await asyncio.to_thread(_unmount_all, instance)
     await asyncio.to_thread(remove_instance_cgroups, paths)
-    await asyncio.to_thread(shutil.rmtree, paths.run, True)
+    await asyncio.to_thread(_remove_run, instance)
     return Ended(len({status.pod_uid for status in running}), len(running))
 
 
@@ -75,3 +75,11 @@ def _unmount_all(instance: Instance) -> None:
     for directory in (instance.paths.pods, instance.paths.image_graph, instance.paths.run):
         for target in mounts.mounts_below(directory):
             mounts.umount(target, lazy=True)
+
+
+def _remove_run(instance: Instance) -> None:
+    """Remove the run directory; what somebody has mounted there meanwhile is not entered."""
+    try:
+        remove_tree(instance.paths.run)
+    except MountInside as error:
+        raise InstanceError(f"{error}: unmount it, then try `podstead down` again") from error

@@ -152,3 +152,19 @@ async def test_a_cancelled_mount_can_be_unmounted(tmp_path: Path, places: tuple[
     await unmount_rootfs(target, own)
     assert mounts.mounts_below(tmp_path) == []
     assert not own.exists()
+
+
+async def test_a_container_that_wrote_a_thousand_levels_can_be_removed(
+    tmp_path: Path, places: tuple[Path, Path]
+) -> None:
+    own, target = places
+    await mount_rootfs(make_image(tmp_path, {}), own, target)
+    above = os.open(own / "upper", os.O_PATH)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=above)
+        below = os.open("d", os.O_PATH, dir_fd=above)
+        os.close(above)
+        above = below
+    os.close(above)
+    await unmount_rootfs(target, own)
+    assert not own.exists()

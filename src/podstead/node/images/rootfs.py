@@ -13,13 +13,13 @@ import asyncio
 import contextlib
 import errno
 import os
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
 
 from podstead.linux import mounts
+from podstead.linux.remove import MountInside, remove_tree
 from podstead.node.images.usage import mounting
 from podstead.node.runtime.base import CreateFailed, Image
 
@@ -98,9 +98,9 @@ def _unmount(target: Path, container_dir: Path) -> None:
         raise OSError(errno.EBUSY, "still mounted, so nothing is removed", str(left[0]))
     for directory in written:
         try:
-            shutil.rmtree(directory)  # by descriptors: follows no link
-        except FileNotFoundError:
-            pass
+            remove_tree(directory)
+        except MountInside as error:
+            raise OSError(errno.EBUSY, "still mounted, so nothing is removed", str(error.path)) from error
     for directory in (target, container_dir):
         try:
             directory.rmdir()
