@@ -1,39 +1,36 @@
-"""kubectl 1.20, as Debian 12 ships it: extracted beside the caches of the tests, never installed."""
+"""Old and new kubectl, and the streams that each uses: WebSocket, or SPDY alone."""
 
 from __future__ import annotations
 
-import os
+import functools
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-PACKAGE = "kubernetes-client"
-TIMEOUT = 120
+from support.instance import REPOSITORY
+
+FORMS = ("websocket", "spdy", "1.20")
+"""kubectl 1.37 as it is, 1.37 that is told to use SPDY, and Debian 12's 1.20, which knows nothing else."""
+
+_SPDY_ONLY = {"KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false", "KUBECTL_PORT_FORWARD_WEBSOCKETS": "false"}
 
 
-@pytest.fixture(scope="session")
-def old_kubectl(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The path of kubectl 1.20; the test is skipped where Debian's package of it is not to be had."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "podstead-tests"
-    found = cache / "kubectl-1.20"
-    if not found.exists():
-        made = _extracted(tmp_path_factory.mktemp("kubectl"))
-        cache.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(made, partial := found.with_name(f"{found.name}.{os.getpid()}"))
-        partial.rename(found)
-    return str(found)
+@functools.cache
+def old_kubectl() -> str:
+    """Return the path of kubectl 1.20; skips the test where it cannot be had (no apt, no archive in reach)."""
+    if shutil.which("apt-get") is None:
+        pytest.skip("kubectl 1.20 comes from Debian's archive")
+    done = subprocess.run(
+        [str(REPOSITORY / "script" / "old-kubectl")], text=True, capture_output=True, timeout=600, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"kubectl 1.20 cannot be fetched: {done.stderr.strip()[-200:]}")
+    return done.stdout.strip()
 
 
-def _extracted(directory: Path) -> Path:
-    try:
-        for command in (["apt-get", "download", PACKAGE], ["sh", "-c", f"dpkg-deb -x {PACKAGE}_*.deb ."]):
-            subprocess.run(command, cwd=directory, check=True, capture_output=True, timeout=TIMEOUT)
-        made = directory / "usr/bin/kubectl"
-        version = subprocess.run([made, "version", "--client"], capture_output=True, text=True, timeout=TIMEOUT).stdout
-    except (OSError, subprocess.SubprocessError) as error:
-        pytest.skip(f"no kubectl 1.20: {error}")
-    if "v1.20." not in version:
-        pytest.skip(f"Debian's {PACKAGE} here is another version: {version.strip()}")
-    return made
+def command(form: str) -> tuple[str, dict[str, str]]:
+    """Return the program and what is added to its environment."""
+    if form == "1.20":
+        return old_kubectl(), {}
+    return "kubectl", _SPDY_ONLY if form == "spdy" else {}
