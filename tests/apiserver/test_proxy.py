@@ -193,6 +193,43 @@ async def test_a_node_that_does_not_speak_http_is_a_status(instance: Instance, n
     assert (answer.status, answer.json["reason"]) == (500, "InternalError")
 
 
+async def test_protocols_that_the_node_would_accept_are_passed_on(instance: Instance, node: Node) -> None:
+    body = b'{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no","reason":"Forbidden","code":403}'
+    head = b"HTTP/1.1 403 Forbidden\r\nX-Accepted-Stream-Protocol-Versions: v4.channel.k8s.io\r\n"
+    node.answer = head + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
+    answer = await instance.ask(
+        "POST", f"{EXEC}?container=c1", headers={"Connection": "Upgrade", "Upgrade": "SPDY/3.1"}
+    )
+    assert (answer.status, answer.json["message"]) == (403, "no")
+    assert answer.headers["X-Accepted-Stream-Protocol-Versions"] == "v4.channel.k8s.io"
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("attach?container=c1&stdin=1&tty=1&command=x", "/attach/default/box/c1?input=1&tty=1"),
+        ("portforward", "/portForward/default/box?"),
+        ("portforward?ports=80&ports=81,82", "/portForward/default/box?port=80&port=81&port=82"),
+    ],
+)
+async def test_attach_and_portforward_reach_the_kubelets_paths(
+    instance: Instance, node: Node, path: str, target: str
+) -> None:
+    async with raw(instance) as (reader, writer):
+        writer.write(upgrade(f"/api/v1/namespaces/default/pods/box/{path}"))
+        assert await reader.readuntil(b"\r\n\r\n") == SWITCHING
+    assert node.target == target
+
+
+async def test_get_is_authorized_as_create(instance: Instance, node: Node) -> None:
+    """A WebSocket starts with GET, and may do what a POST may, no more."""
+    async with instance.session("jane", ("staff",)) as jane:
+        for name in ("exec", "attach", "portforward"):
+            async with jane.get(f"/api/v1/namespaces/default/pods/box/{name}") as response:
+                assert response.status == 403
+                assert f'cannot create resource "pods/{name}"' in (await response.json())["message"]
+
+
 async def test_a_node_that_cannot_be_reached_is_a_status(instance: Instance) -> None:
     await instance.create_pod()
     answer = await instance.ask(
