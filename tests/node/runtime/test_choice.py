@@ -11,6 +11,7 @@ import pytest
 from runtime_instance import Instance
 from test_adoption import crash
 
+from podstead.linux import process
 from podstead.node.runtime.base import RuntimeFailure
 from podstead.node.runtime.cgroups import Cgroups
 
@@ -58,6 +59,17 @@ async def test_the_faster_one_is_taken_and_how_it_works_is_said(node: Instance) 
     assert described.startswith("crun ")
     assert described.endswith(f"({how})")
     assert not any(node.remains().values()), node.remains()
+
+
+async def test_a_run_directory_without_programs_is_no_obstacle(node: Instance) -> None:
+    """systemd mounts /run noexec, and runc asks for the permission before it answers."""
+    node.paths.run.mkdir(parents=True, exist_ok=True)
+    options = ("-t", "tmpfs", "-o", "noexec,nosuid,nodev")
+    await process.run(["mount", *options, "tmpfs", str(node.paths.run)], check=True, timeout=30)
+    try:
+        assert (await _chosen(node, "runc")).endswith("(as asked for)")
+    finally:
+        await process.run(["umount", "--lazy", str(node.paths.run)], check=True, timeout=30)
 
 
 async def test_what_was_found_out_is_remembered_until_the_program_changes(

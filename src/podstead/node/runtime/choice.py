@@ -144,7 +144,8 @@ class Chooser:
     async def _failure(self, binary: Binary) -> str:
         """Create and delete a container; returns why that failed, empty if it did not."""
         command = RuntimeCommand(binary, self._paths.runtime_root / Path(binary.path).name, self._views)
-        bundle = self._paths.run / _TRIAL
+        # Not below /run, which systemd mounts noexec: runc asks whether it may execute the program.
+        bundle = self._paths.runtime_state / _TRIAL
         shutil.rmtree(bundle, ignore_errors=True)
         try:
             await command.delete(_TRIAL)  # what a server left that died in a trial
