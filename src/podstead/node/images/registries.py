@@ -85,7 +85,9 @@ def _settings() -> dict[str, object]:
         if _parsed is None or _parsed[0] != stamp:
             _parsed = (stamp, tomllib.loads(Path(name).read_text()))
     except OSError as error:
-        raise PullFailed(f"cannot read {name}: {error.strerror}", "ErrImagePull") from error
+        raise PullFailed(
+            f"cannot read {name}: {error.strerror} (CONTAINERS_REGISTRIES_CONF names it)", "ErrImagePull"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PullFailed(f"{name} is not a registries.conf: {error}", "ErrImagePull") from error
+        raise PullFailed(f"{name} is not a registries.conf: {error} (correct it)", "ErrImagePull") from error
     return _parsed[1]
