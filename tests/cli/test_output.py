@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,11 @@ def test_instances_that_are_down_and_one_that_starts() -> None:
     assert found.exit_code == 3
     assert yaml.safe_load(found.output)["state"] == "starting"
     assert output("status", "--name", "a-down") == f"podstead 'a-down' is down; its data is in {down.data}\n"
+
+
+def test_the_command_starts_without_what_only_some_commands_need() -> None:
+    """`podstead version` takes under 100 ms, and so does what Tab asks; each of these costs some of them."""
+    heavy = "asyncio yaml ssl msgspec uvloop aiohttp subprocess shutil hashlib tempfile importlib.metadata"
+    script = f"import sys, podstead.cli.main; print([one for one in {heavy.split()!r} if one in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout == "[]\n"

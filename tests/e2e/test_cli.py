@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from support.instance import BIN, TestInstance, pod
+from support.instance import BIN, TIMEOUT, TestInstance, pod
 
 
 @pytest.fixture
@@ -151,3 +153,44 @@ def test_down_ends_pods_after_the_server_was_killed(fresh: TestInstance) -> None
     os.kill(fresh.server()["pid"], 9)
     assert "ended 1 pod" in fresh.down().stdout
     assert fresh.leftovers() == []
+
+
+def test_facts_for_programs(instance: TestInstance) -> None:
+    instance.create(pod("counted"))
+    instance.wait("counted")
+    found = json.loads(instance.podstead("status", "-o", "json", check=True).stdout)
+    server = instance.server()
+    assert found["name"] == instance.name
+    assert (found["state"], found["pid"], found["pods"]["Running"]) == ("running", server["pid"], 1)
+    assert found["nodes"][0]["ready"] is True
+    assert found["uptimeSeconds"] >= 0 < found["memoryBytes"]
+    listed = yaml.safe_load(instance.run("podstead", "ls", "-o", "yaml", check=True).stdout)
+    (own,) = [one for one in listed if one["name"] == instance.name]
+    assert own == {key: found[key] for key in own} | {"pods": 1}
+    table = instance.run("podstead", "ls", check=True).stdout
+    assert re.search(rf"^{instance.name} +running +{found['url']} +{instance.data} +1$", table, re.M)
+    instance.kubectl("delete", "pod", "counted", check=True)
+
+
+def test_an_up_that_is_interrupted_leaves_no_server(fresh: TestInstance) -> None:
+    words = ["podstead", "up", "--name", fresh.name, "--data-dir", str(fresh.data)]
+    started = subprocess.Popen(words, env=fresh.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    fresh.until((fresh.data / "server.log").exists)
+    started.send_signal(signal.SIGINT)
+    out, err = started.communicate(timeout=TIMEOUT)
+    if started.returncode == 0:
+        pytest.skip("it was ready before the signal came")
+    assert (started.returncode, out, err.strip()) == (130, "", "Interrupted")
+    assert fresh.podstead("status").returncode == 3
+    fresh.down()
+    assert fresh.leftovers() == []
+
+
+def test_a_damaged_database_is_told_with_a_way_out(fresh: TestInstance) -> None:
+    fresh.data.mkdir()
+    (fresh.data / "state.db").write_bytes(b"not a database" * 1000)
+    refused = fresh.up(check=False)
+    assert refused.returncode == 1
+    assert refused.stderr.count("\n") == 1
+    assert refused.stderr.startswith(f"Error: cannot open {fresh.data}/state.db: ")
+    assert refused.stderr.endswith("; put a copy of it back, or begin anew: podstead down --purge\n")
