@@ -34,9 +34,7 @@ ALL = dict(commands(cli, ("podstead",)))
 
 def section(command: str) -> str:
     """The part of the reference below the command's own head."""
-    found = re.search(
-        rf"^(#+) {re.escape(command)}\b.*?\n(.*?)(?=^#{{1,3}} |\Z)", REFERENCE, re.M | re.S
-    )
+    found = re.search(rf"^(#+) {re.escape(command)}\b.*?\n(.*?)(?=^#{{1,3}} |\Z)", REFERENCE, re.M | re.S)
     assert found is not None, f"docs/cli.md has no head for `{command}`"
     return found.group(2)
 
