@@ -85,7 +85,7 @@ def _serve(instance: Instance, foreground: bool, ready_fd: int, on_ready: Callab
     except (asyncio.CancelledError, KeyboardInterrupt):
         return 0
     except StoreError as error:
-        return _end(ready_fd, f"{error}; put a copy of it back, or begin anew: podstead down --purge", foreground)
+        return _end(ready_fd, f"{error}; {_store_step(error)}", foreground)
     except (ClusterError, PkiError) as error:
         return _end(ready_fd, str(error), foreground)
     except BaseException as error:
@@ -93,6 +93,18 @@ def _serve(instance: Instance, foreground: bool, ready_fd: int, on_ready: Callab
         more = "" if foreground else f"; see {instance.paths.server_log}"
         return _end(ready_fd, f"the server ended unexpectedly: {_root(error)}{more}", foreground)
     return 0
+
+
+def _store_step(error: BaseException) -> str:
+    """Return what to do about a database that cannot be opened: one that is whole is not to be thrown away."""
+    import sqlite3
+
+    code = getattr(error.__cause__, "sqlite_errorcode", 0) & 0xFF  # without the extended part
+    if code == sqlite3.SQLITE_FULL:
+        return "free some space there, then podstead up again"
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return "put a copy of it back, or begin anew: podstead down --purge"
+    return "see to it that root can read and write it, then podstead up again"
 
 
 def _end_pods(instance: Instance) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -101,7 +102,9 @@ class Writer:
         try:
             connection = self._open()
         except (sqlite3.Error, OSError) as error:
-            self._call(settle, self._opened, StoreError(f"cannot open {self._path}: {error}"))
+            failure = StoreError(f"cannot open {self._path}: {error}")
+            failure.__cause__ = error
+            self._call(settle, self._opened, failure)
             return
         self._call(settle, self._opened, self._revision)
         try:
@@ -128,6 +131,9 @@ class Writer:
             self._loop.call_soon_threadsafe(callback, *args)
 
     def _open(self) -> sqlite3.Connection:
+        # Secrets are in it, and the directory may be one that others can look into; SQLite's files beside it follow.
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        self._path.chmod(0o600)
         connection = sqlite3.connect(self._path, isolation_level=None, timeout=10)
         try:
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")

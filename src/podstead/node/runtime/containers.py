@@ -350,11 +350,9 @@ class Containers:
             record.reason = "OOMKilled"
         else:
             record.reason = "Error"
-        try:
-            self.records.save(record)
-        finally:
-            container.ended.set()
-            self.events.put_nowait(ContainerEvent(record.id, record.pod_uid))
+        self.records.save_if_possible(record)
+        container.ended.set()
+        self.events.put_nowait(ContainerEvent(record.id, record.pod_uid))
 
     # -- removal
 
@@ -368,7 +366,7 @@ class Containers:
     async def _discard(self, container: Container) -> None:
         record = container.record
         record.phase = Phase.REMOVING
-        self.records.save(record)
+        self.records.save_if_possible(record)
         if record.boot == boot_id():
             await self.command(container).delete(record.id)
             await self.remove_cgroup(self._cgroups_path(record))

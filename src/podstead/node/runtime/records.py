@@ -6,6 +6,8 @@ the server's death, which loses no page; after a power failure nothing that it s
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import select
 from collections.abc import Iterator
@@ -16,6 +18,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
+
+_log = logging.getLogger(__name__)
 
 
 @cache
@@ -143,17 +147,26 @@ class RecordFolder(Generic[R]):
         self._encoder = msgspec.json.Encoder()
 
     def prepare(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def save(self, record: R) -> None:
-        """Write the record in place of what is there; raises OSError."""
-        path = f"{self._directory}/{record.id}"
+        """Write the record in place of what is there; raises OSError, and what is there stays whole then."""
+        path, data = f"{self._directory}/{record.id}", self._encoder.encode(record)
         descriptor = os.open(f"{path}.tmp", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, self._encoder.encode(record))
+            # A disk that fills up just now takes a part, without an error.
+            if os.write(descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{path}.tmp")
         finally:
             os.close(descriptor)
         os.rename(f"{path}.tmp", f"{path}.json")  # noqa: PTH104 - on the path of every start
+
+    def save_if_possible(self, record: R) -> None:
+        """Write the record of an end, for which no room on the disk is no hindrance: the next start finds it out."""
+        try:
+            self.save(record)
+        except OSError as error:
+            _log.warning("%s is not recorded as %s: %s", record.id[:12], record.phase, error)
 
     def delete(self, record_id: str) -> None:
         (self._directory / f"{record_id}.json").unlink(missing_ok=True)

@@ -155,7 +155,7 @@ class Sandboxes:
         await asyncio.to_thread(release_directory, sandbox.directory)
         sandbox.record.phase = SandboxPhase.STOPPED
         sandbox.record.plumbed = False
-        self.records.save(sandbox.record)
+        self.records.save_if_possible(sandbox.record)
 
     async def detach(self, sandbox_id: str) -> None:
         """Give back the links and the address of a sandbox that has no record."""
