@@ -401,3 +401,16 @@ async def test_decoded_objects_that_nobody_holds_are_let_go(registry: Registry, 
     cache.slim()
     assert entry._object is None
     assert entry.object["metadata"]["name"] == "a"
+
+
+async def test_a_change_that_was_slimmed_is_told_the_same(registry: Registry, client: RegistryClient) -> None:
+    version = str(registry.revision)
+    await client.create("configmaps", make_map("a"), "default")
+    maps = registry.resources["configmaps"]
+    lines = []
+    for _ in range(2):
+        async with maps.watch("", ListOptions(resource_version=version)) as watch:
+            (event,) = await watch.batch()
+            lines.append(event.encoded())
+        maps.core.cache.slim()
+    assert lines[0] == lines[1]

@@ -121,13 +121,11 @@ class Cache:
             self.first += 1
 
     def slim(self) -> None:
-        """Let go of decoded objects that nobody holds, of the present and of the window's."""
+        """Let go of what can be made again: decoded objects that nobody holds, lines of changes past."""
         for entry in self._entries.values():
             entry.slim()
         for change in self.window:
-            change.entry.slim()
-            if change.previous is not None:
-                change.previous.slim()
+            change.slim()
 
     def send_bookmarks(self) -> None:
         for watch in list(self.watches):

@@ -76,6 +76,13 @@ class Change:
             return self._event(EventType.MODIFIED if before else EventType.ADDED)
         return self._event(EventType.DELETED) if before else None
 
+    def slim(self) -> None:
+        """Let go of decoded objects, and of lines for the wire: who watches has got them, others make them again."""
+        self._events.clear()
+        self.entry.slim()
+        if self.previous is not None:
+            self.previous.slim()
+
     def _event(self, type: EventType) -> Event:
         event = self._events.get(type)
         if event is None:
