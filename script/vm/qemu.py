@@ -38,6 +38,7 @@ def run(image: Image, command: str, *, timeout: float, worktree: bool) -> int:
         if not failure and told.isdigit():
             return int(told)
         console = (scratch / "console").read_text(errors="replace").splitlines()
+        console = [line for line in console if line.strip("\rM") and "podstead-job.service/start running" not in line]
         print("test-vm: the last lines of the console:", *console[-_CONSOLE_LINES:], sep="\n  ")
         print(f"test-vm: {failure or 'the machine ended without telling an exit code'}", flush=True)
         return LOST
