@@ -8,8 +8,9 @@ import sys
 
 from podstead.cli.instance import InstanceError
 
-PROGRAMS = {"runc": "runc", "conmon": "conmon", "skopeo": "skopeo", "nft": "nftables"}
-"""Program: Debian package."""
+PROGRAMS = {"conmon": "conmon", "skopeo": "skopeo", "nft": "nftables"}
+RUNTIMES = {"runc": "runc", "crun": "crun"}
+"""Program: Debian package. Of the runtimes one is enough."""
 _SYSTEM_DIRECTORIES = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -20,8 +21,10 @@ def check() -> None:
     check_root()
     search = f"{os.environ.get('PATH', '')}:{_SYSTEM_DIRECTORIES}"
     missing = [program for program in PROGRAMS if shutil.which(program, path=search) is None]
+    if not any(shutil.which(program, path=search) for program in RUNTIMES):
+        missing.insert(0, "runc")
     if missing:
-        packages = " ".join(PROGRAMS[program] for program in missing)
+        packages = " ".join((RUNTIMES | PROGRAMS)[program] for program in missing)
         raise InstanceError(f"{', '.join(missing)} not found: apt-get install {packages} (or your system's equivalent)")
     # What runc and skopeo start themselves is looked for in PATH too.
     os.environ["PATH"] = search
