@@ -44,6 +44,20 @@ def test_no_command_at_all() -> None:
     assert caught.value.reason == "CreateContainerError"
 
 
+@pytest.mark.parametrize(
+    ("container", "field"),
+    [
+        ({"command": ["sh", "-c\0x"]}, "command"),
+        ({"command": ["sh"], "workingDir": "/a\0/../.."}, "workingDir"),
+        ({"command": ["sh"], "env": [{"name": "A", "value": "b\0c"}]}, "env"),
+        ({"command": ["sh"], "terminationMessagePath": "/a\0b"}, "mountPath"),
+    ],
+)
+def test_what_the_kernel_would_cut_short_is_refused(container: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigError, match=f"{field} has a NUL character"):
+        _config(container)
+
+
 def test_variables_overlay_the_images_and_refer_to_earlier_ones() -> None:
     env = [{"name": "A", "value": "own"}, {"name": "B", "value": "$(A)-$(C)-$$(A)"}, {"name": "C", "value": "late"}]
     config = _config({"env": env, "command": ["echo", "$(B)", "$(PATH)"]})

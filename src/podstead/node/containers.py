@@ -152,14 +152,23 @@ def container_config(
     ]
     if container.termination_message_path:
         mounts.append(Mount(_absolute(container.termination_message_path), surroundings.termination_file))
+    args, working_dir = arguments(container, image, dict(variables)), container.working_dir or image.config.working_dir
+    _check_no_nul(
+        {
+            "command": args,
+            "env": [text for variable in variables for text in variable],
+            "workingDir": [working_dir],
+            "mountPath": [mount.container_path for mount in mounts],
+        }
+    )
     return ContainerConfig(
         name=container.name,
         attempt=attempt,
         image=container.image,
         image_id=image.id,
-        args=arguments(container, image, dict(variables)),
+        args=args,
         env=variables,
-        working_dir=container.working_dir or image.config.working_dir or "/",
+        working_dir=working_dir or "/",
         log_path=surroundings.log_path,
         mounts=mounts,
         resources=resources(pod, container, surroundings.memory_capacity),
@@ -178,6 +187,13 @@ def container_config(
             TERMINATION_FILE: str(surroundings.termination_file),
         },
     )
+
+
+def _check_no_nul(texts: Mapping[str, Sequence[str]]) -> None:
+    """Refuse what the kernel would cut short at a NUL: another command would run than the one that was asked for."""
+    for field, values in texts.items():
+        if any("\0" in value for value in values):
+            raise ConfigError(f"{field} has a NUL character in it", "CreateContainerError")
 
 
 def _absolute(path: str) -> str:

@@ -11,7 +11,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -141,6 +141,8 @@ class NodeServer:
         argv = request.query.getall("command", [])
         if not argv:
             raise bad_request("you must specify a command")
+        if any("\0" in word for word in argv):
+            raise bad_request("the command has a NUL character in it")
 
         async def run(container: ContainerStatus, session: Session, options: StreamOptions) -> Mapping[str, Any] | None:
             return await Exec(self._runtime, self._endings, session, options, container.name).run(container.id, argv)
@@ -259,14 +261,19 @@ def _negotiate(request: web.Request) -> tuple[StreamOptions, Handshake]:
     return options, handshake.choose(request)
 
 
+_ANY_AGE = 10**9
+_EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9998, 1, 1, tzinfo=UTC)
+"""No log is older (the first in seconds); times nearer to the ends of what datetime holds overflow in another zone."""
+
+
 def log_options(query: Mapping[str, str]) -> tuple[LogOptions, bool]:
     """Read PodLogOptions from a query; returns them and `previous`. Raises StatusError (400) naming what is wrong."""
     seconds, since = _number(query, "sinceSeconds", 1), None
     if seconds is not None:
-        since = clock.now() - timedelta(seconds=seconds)
+        since = clock.now() - timedelta(seconds=min(seconds, _ANY_AGE))
     elif query.get("sinceTime"):
         try:
-            since = clock.parse(query["sinceTime"]).astimezone()
+            since = min(max(clock.parse(query["sinceTime"]), _EARLIEST), _LATEST)
         except ValueError as error:
             raise bad_request(f'invalid sinceTime "{query["sinceTime"]}": must be an RFC 3339 time') from error
     stream = query.get("stream") or "All"

@@ -82,6 +82,9 @@ FOUR = (
         ("sinceTime=2026-11-22T09:00:03%2B01:00", "three\n\n"),
         ("sinceTime=2026-11-22T08:00:02Z&tailLines=4", "two\nthree\n\n"),
         ("sinceSeconds=1", ""),
+        ("sinceSeconds=9223372036854775807&tailLines=1", "\n"),
+        ("sinceTime=0001-01-01T00:00:00%2B14:00&tailLines=1", "\n"),
+        ("sinceTime=9999-12-31T23:59:59-12:00", ""),
         ("timestamps=true&tailLines=2", "2026-11-22T08:00:03.123456789Z three\n2026-11-22T08:00:04.123456789Z \n"),
     ],
 )
