@@ -13,8 +13,6 @@ import pytest
 from support.instance import TestInstance, pod
 from support.old_kubectl import old_kubectl
 
-__all__ = ["old_kubectl"]
-
 pytestmark = pytest.mark.filterwarnings("ignore")  # the clients' own
 
 SAYS_READY = {"command": ["sh", "-c", "echo ready; exec sleep 1000"]}
@@ -67,11 +65,11 @@ def test_kubectl_1_37_creates_by_subcommand(instance: TestInstance, tmp_path: Pa
 
 
 @pytest.fixture
-def kubectl20(instance: TestInstance, old_kubectl: str, tmp_path: Path) -> Callable[..., Any]:
+def kubectl20(instance: TestInstance, tmp_path: Path) -> Callable[..., Any]:
     cache = f"--cache-dir={tmp_path / 'cache'}"
 
     def run(*words: str, **options: Any) -> Any:
-        return instance.run(old_kubectl, cache, *words, **options)
+        return instance.run(old_kubectl(), cache, *words, **options)
 
     return run
 
