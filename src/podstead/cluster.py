@@ -16,7 +16,7 @@ from podstead.client.supervise import supervise
 from podstead.controllers.namespaces import NamespaceController
 from podstead.controllers.scheduler import Scheduler
 from podstead.controllers.serviceaccounts import DEFAULT_ACCOUNT, NamespaceDefaults
-from podstead.linux import mounts
+from podstead.linux import memory, mounts
 from podstead.node import info
 from podstead.node.agent import Agent, NodeParts
 from podstead.node.dialer import LocalDialer
@@ -37,6 +37,7 @@ from podstead.store.sqlite import SQLiteStore
 
 log = logging.getLogger(__name__)
 
+_TRIM_SECONDS = 60.0
 _FIRST_RETRY, _LAST_RETRY = 2.0, 60.0
 """Seconds until a network that could not be set up is tried again; doubled each time."""
 
@@ -132,6 +133,7 @@ class Cluster:
             group.create_task(supervise("namespaces", namespaces.run))
             group.create_task(supervise("scheduler", scheduler.run))
             group.create_task(_set_up_network(rooms, agent), name="network")
+            group.create_task(_give_back_memory(), name="memory")
             group.create_task(agent.run(), name="agent")
             await agent.ready.wait()
             await _first_pod_possible(system)
@@ -233,6 +235,13 @@ async def _set_up_network(rooms: NodeRooms, agent: Agent) -> None:
     if (warning := network.forward_warning()) is not None:
         log.warning("%s", warning)
     agent.network_is_ready()
+
+
+async def _give_back_memory() -> None:
+    """Once a minute: streams and bursts of pods leave the C library with memory that nobody uses."""
+    while True:
+        await asyncio.sleep(_TRIM_SECONDS)
+        await asyncio.to_thread(memory.trim)
 
 
 def _host_ip(fallback: str) -> str:
