@@ -48,6 +48,7 @@ class _End(asyncio.Protocol):
         self.ended = asyncio.Event()
         """Nothing more will come from it."""
         self.lost = asyncio.Event()
+        self._full = False
         self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -62,6 +63,8 @@ class _End(asyncio.Protocol):
         self._early.clear()
         if self.ended.is_set():
             self._pass_end()
+        if other._full:
+            other._source_reads(False)
 
     def data_received(self, data: bytes) -> None:
         if self.other is None:
@@ -90,9 +93,11 @@ class _End(asyncio.Protocol):
         self.lost.set()
 
     def pause_writing(self) -> None:
+        self._full = True
         self._source_reads(False)
 
     def resume_writing(self) -> None:
+        self._full = False
         self._source_reads(True)
 
     def _source_reads(self, on: bool) -> None:
@@ -129,7 +134,11 @@ async def splice(request: web.BaseRequest, head: bytes, node: Stream) -> None:
     closed (TLS cannot). Closes both connections. Raises ConnectionResetError where the client has gone.
     """
     client, peer = _End(), _End()
-    takeover = Takeover(request, client)
+    try:
+        takeover = Takeover(request, client)
+    except ConnectionError:
+        node.writer.transport.abort()
+        raise
     try:
         takeover.transport.write(head)
         node.writer.transport.set_protocol(peer)
@@ -138,12 +147,12 @@ async def splice(request: web.BaseRequest, head: bytes, node: Stream) -> None:
         early = await node.reader.read()
         if early:
             takeover.transport.write(early)
+        try:
+            node.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        except RuntimeError:
+            pass  # It is being read, or has just been closed.
         peer.join(client)
         client.join(peer)
-        try:
-            peer.transport.resume_reading()  # type: ignore[union-attr]
-        except RuntimeError:
-            pass
         await _over(client, peer)
     finally:
         try:
