@@ -18,7 +18,7 @@ from podstead.streams.remotecommand import TRANSFER_SIZE, Channel, StreamOptions
 STALL = 5.0
 """Seconds after which a write that waits for its reader says so, and again."""
 
-_PIPE_SIZE = 256 << 10
+_PIPE_SIZE = 512 << 10
 _END_OF_TRANSMISSION = b"\x04"
 
 
