@@ -194,3 +194,13 @@ def test_a_damaged_database_is_told_with_a_way_out(fresh: TestInstance) -> None:
     assert refused.stderr.count("\n") == 1
     assert refused.stderr.startswith(f"Error: cannot open {fresh.data}/state.db: ")
     assert refused.stderr.endswith("; put a copy of it back, or begin anew: podstead down --purge\n")
+
+
+def test_the_server_may_open_many_files(fresh: TestInstance) -> None:
+    limited = "import os, resource, sys; hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]"
+    limited += "; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard)); os.execvp(sys.argv[1], sys.argv[1:])"
+    up = ("podstead", "up", "--name", fresh.name, "--data-dir", str(fresh.data))
+    fresh.run(str(BIN / "python"), "-c", limited, *up, check=True)
+    limits = Path(f"/proc/{fresh.server()['pid']}/limits").read_text()
+    soft = next(line for line in limits.splitlines() if line.startswith("Max open files")).split()[3]
+    assert int(soft) > 1024

@@ -7,6 +7,7 @@ import ipaddress
 import logging
 import logging.handlers
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from podstead.cli.problems import one_line
 from podstead.linux import shutdown
 from podstead.linux.hold import Held, hold
 
+FILES = 65536
 LOG_BYTES, LOG_FILES = 8 << 20, 3
 READY = "ready"
 SHUTDOWN_GRACE = 10.0
@@ -53,6 +55,7 @@ def serve(
 
 def _serve(instance: Instance, foreground: bool, ready_fd: int, on_ready: Callable[[], object]) -> int:
     note_running(instance.paths, foreground=foreground, ready=False)
+    _raise_file_limit()
     issuing = _issue_credentials(instance)
 
     import uvloop
@@ -120,6 +123,14 @@ def _end_pods(instance: Instance) -> None:
         logging.getLogger("podstead").info("the machine goes down: ended %d pods", ended.pods)
     except Exception as error:
         logging.getLogger("podstead").error("the machine goes down, but pods could not be ended", exc_info=error)
+
+
+def _raise_file_limit() -> None:
+    """Allow as many descriptors as may be: a watch takes one, a stream three, and 1,024 is a common first limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if hard == resource.RLIM_INFINITY else min(FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _issue_credentials(instance: Instance) -> subprocess.Popen[bytes] | None:
