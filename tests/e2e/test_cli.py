@@ -156,6 +156,7 @@ def test_down_ends_pods_after_the_server_was_killed(fresh: TestInstance) -> None
 
 
 def test_facts_for_programs(instance: TestInstance) -> None:
+    instance.kubectl("delete", "pods", "--all", "-A", "--force", "--grace-period=0", check=True)
     instance.create(pod("counted"))
     instance.wait("counted")
     found = json.loads(instance.podstead("status", "-o", "json", check=True).stdout)
