@@ -62,12 +62,20 @@ class OCIExec:
             loop.call_later(delay, self._fit, 2 * delay)
 
     def kill(self) -> None:
+        self._kill(_FIRST_LOOK)
+
+    def _kill(self, delay: float) -> None:
+        """Kill the command; look again after `delay` seconds: what is killed may be a step before it, and it may begin
+        only then.
+        """
         if self._child.returncode is not None:
             return
         if kill_children(self._child.pid):
             self._child.send_signal(signal.SIGCONT)  # to pass the code on
         else:
             self._child.kill()
+        if delay < _LAST_LOOK:
+            asyncio.get_running_loop().call_later(delay, self._kill, 2 * delay)
 
 
 def start(command: RuntimeCommand, container_id: str, bundle: Path, config: ExecConfig) -> OCIExec:
