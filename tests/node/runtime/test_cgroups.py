@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,24 @@ async def test_monitor_and_container_are_in_groups_of_their_own(instance: Instan
     await pod.runtime.remove_pod_sandbox(pod.sandbox.id)
     remove_instance_cgroups(instance.paths)
     assert not list(Path("/sys/fs/cgroup").glob(f"**/{parent}"))
+
+
+def test_moves_are_expedited_where_the_process_is(
+    unified: Path, writes: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from podstead.node.runtime import cgroups
+
+    listing = unified / "listing"
+    monkeypatch.setattr(cgroups, "_OWN_GROUPS", listing)
+    listing.write_text("0::/system.slice/podstead.service\n")
+    own = _v2_group(unified / "system.slice/podstead.service")
+    (own / "cgroup.procs").write_text("")
+    Cgroups("podstead-x", unified).expedite_moves()
+    assert writes == [("podstead.service/cgroup.procs", str(os.getpid()))]
+
+
+def test_moves_are_expedited_on_this_machine() -> None:
+    """The process stays in its groups."""
+    before = Path("/proc/self/cgroup").read_text()
+    Cgroups("podstead-x").expedite_moves()
+    assert Path("/proc/self/cgroup").read_text() == before

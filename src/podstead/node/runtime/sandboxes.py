@@ -25,6 +25,7 @@ class Sandbox:
         self.directory = directory
         self.making: asyncio.Task[None] | None = None
         self.plumbing: asyncio.Task[None] | None = None
+        self.expediting: asyncio.Task[None] | None = None
         self.closing = False
         """Being stopped: nothing new may be made in it."""
         self.lock = asyncio.Lock()
@@ -105,6 +106,8 @@ class Sandboxes:
 
     async def _make(self, sandbox: Sandbox) -> None:
         record = sandbox.record
+        # The first container's create follows on this: it finds the kernel ready for it.
+        sandbox.expediting = asyncio.create_task(asyncio.to_thread(self._cgroups.expedite_moves))
         record.ip = self._network.allocate(record.id)
         await namespaces.pin(sandbox.directory, record.hostname)
         # From here on the links are made while root file systems are mounted and containers created.
