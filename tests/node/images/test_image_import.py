@@ -49,6 +49,19 @@ async def test_import_a_root_file_system(importer: Importer, images: Images, tmp
     assert (await importer.import_rootfs(archive, "mine", config)).id == imported.id, "the same file is the same image"
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+async def test_the_reading_of_a_root_file_system_is_told(importer: Importer, tmp_path: Path, compress: object) -> None:
+    archive = tmp_path / "rootfs.tar"
+    archive.write_bytes(compress(make_tar({"large": os.urandom(5 << 20)})))  # type: ignore[operator]
+    told: list[tuple[int, int]] = []
+    await importer.import_rootfs(archive, "told", progress=lambda done, total: told.append((done, total)))
+    size = archive.stat().st_size
+    reading = told[: told.index((size, size)) + 1]
+    assert len(reading) >= 5
+    assert reading == sorted(reading)
+    assert {total for _, total in reading} == {size}
+
+
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [

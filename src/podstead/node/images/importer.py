@@ -14,7 +14,7 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from podstead.linux import process
 from podstead.node.images import layout
@@ -24,9 +24,15 @@ from podstead.node.images.skopeo import Skopeo, SkopeoFailed
 from podstead.node.runtime.base import Image, ImageConfig, Progress, PullFailed
 from podstead.paths import Paths
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 _ASK_SECONDS = 30.0
 _DOCKER_SOCKET = "unix:///var/run/docker.sock"
 _INDEX_LIMIT = 16 << 20
+_READ_SIZE = 256 << 10
+_STEP = 1 << 20
+"""Bytes after which the reading of an archive is told anew."""
 _NO_LAYOUT = "a directory, but not an OCI image layout: no oci-layout and index.json"
 _LINK = "image"
 """The name in a scratch directory of what skopeo reads."""
@@ -74,11 +80,18 @@ class Importer:
         self, archive: Path, name: str, config: ImageConfig | None = None, progress: Progress | None = None
     ) -> Image:
         """Make an image of one layer from a root file system (tar, or tar compressed by gzip, bzip2, xz or, from
-        Python 3.14 on, zstd) and store it under `name`. `progress` is told of the storing. Raises ImportFailed.
+        Python 3.14 on, zstd) and store it under `name`. `progress` is told of the reading, and anew of the storing.
+        Raises ImportFailed.
         """
         reference = _reference(name)
+        loop = asyncio.get_running_loop()
+
+        def read(done: int, total: int) -> None:
+            if progress is not None:
+                loop.call_soon_threadsafe(progress, done, total)
+
         async with self._skopeo.scratch() as scratch:
-            await asyncio.to_thread(_write_rootfs, archive, scratch / _LINK, config or ImageConfig())
+            await asyncio.to_thread(_write_rootfs, archive, scratch / _LINK, config or ImageConfig(), read)
             (image,) = await self._copy([_Source(f"oci:{_LINK}", reference)], scratch, progress)
             return image
 
@@ -190,19 +203,23 @@ def _in_file(path: Path, scratch: Path) -> list[tuple[str, str]]:
 
 def _unpack(path: Path, link: Path) -> None:
     """skopeo 1.9 reads a docker archive only if it is not compressed."""
-    with _decompressed(path) as stream:
+    with _Metered(path, None) as file, _decompressed(file) as stream:
         if isinstance(stream, io.BufferedReader):
             link.symlink_to(path.absolute())
             return
-        with link.open("wb") as file:
-            shutil.copyfileobj(stream, file, 1 << 20)
+        with link.open("wb") as unpacked:
+            shutil.copyfileobj(stream, unpacked, 1 << 20)
 
 
 def _scan(path: Path) -> dict[str, bytes]:
     """Return the index files of an archive, read as a stream."""
     found: dict[str, bytes] = {}
     try:
-        with _decompressed(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
+        with (
+            _Metered(path, None) as file,
+            _decompressed(file) as stream,
+            tarfile.open(fileobj=stream, mode="r|") as archive,
+        ):
             for member in archive:
                 name = member.name.removeprefix("./")
                 if name in ("manifest.json", "index.json") and member.isreg() and member.size <= _INDEX_LIMIT:
@@ -253,9 +270,9 @@ def _named(found: Sequence[tuple[str, str]], name: Reference | None, path: Path)
 
 
 # -- root file systems
-def _write_rootfs(archive: Path, directory: Path, config: ImageConfig) -> None:
+def _write_rootfs(archive: Path, directory: Path, config: ImageConfig, progress: Progress | None) -> None:
     try:
-        with _decompressed(archive) as stream:
+        with _Metered(archive, progress) as file, _decompressed(file) as stream:
             layout.write(directory, stream, config, created=archive.stat().st_mtime)
     except (layout.NotATar, ImportFailed) as error:
         raise ImportFailed(f"{archive}: {error}") from error
@@ -265,22 +282,40 @@ def _write_rootfs(archive: Path, directory: Path, config: ImageConfig) -> None:
         raise ImportFailed(f"{error.filename or archive}: {error.strerror or error}") from error
 
 
-def _decompressed(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        magic = file.read(6)
+class _Metered(io.FileIO):
+    """A file that tells how far it has been read, as it is on disk: what it unpacks to is not known beforehand."""
+
+    def __init__(self, path: Path, progress: Progress | None) -> None:
+        super().__init__(path)
+        self._progress = progress
+        self._size = os.fstat(self.fileno()).st_size
+        self._told = 0
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        count = super().readinto(buffer)
+        position = self.tell()
+        if self._progress is not None and (position - self._told >= _STEP or position == self._size != self._told):
+            self._told = position
+            self._progress(position, self._size)
+        return count
+
+
+def _decompressed(file: io.FileIO) -> IO[bytes]:
+    buffered = io.BufferedReader(file, _READ_SIZE)
+    magic = buffered.peek(6)
     if magic.startswith(b"\x1f\x8b"):
-        return cast(IO[bytes], gzip.open(path))
+        return cast(IO[bytes], gzip.open(buffered))
     if magic.startswith(b"BZh"):
-        return cast(IO[bytes], bz2.open(path))
-    if magic == b"\xfd7zXZ\x00":
-        return cast(IO[bytes], lzma.open(path))
+        return cast(IO[bytes], bz2.open(buffered))
+    if magic.startswith(b"\xfd7zXZ\x00"):
+        return cast(IO[bytes], lzma.open(buffered))
     if magic.startswith(b"\x28\xb5\x2f\xfd"):
         try:
             from compression import zstd  # type: ignore[import-not-found,unused-ignore]
         except ImportError:
             raise ImportFailed("zstd needs Python 3.14: unpack it with `zstd -d` first") from None
-        return cast(IO[bytes], zstd.open(path))
-    return path.open("rb")
+        return cast(IO[bytes], zstd.open(buffered))
+    return buffered
 
 
 def _reference(text: str) -> Reference:
