@@ -44,6 +44,13 @@ def test_no_command_at_all() -> None:
     assert caught.value.reason == "CreateContainerError"
 
 
+@pytest.mark.parametrize("verb", ["add", "drop"])
+def test_a_capability_that_does_not_exist_is_refused(verb: str) -> None:
+    with pytest.raises(ConfigError, match=f'unknown capability "CAP_NET_ADMIM" to {verb}') as caught:
+        _config({"securityContext": {"capabilities": {verb: ["ALL", "net_raw", "NET_ADMIM"]}}})
+    assert caught.value.reason == "CreateContainerError"
+
+
 @pytest.mark.parametrize(
     ("container", "field"),
     [

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podstead.node.runtime.base import ContainerConfig, Image, Mount, Resources, Security
+from podstead.node.runtime.capabilities import NAMES
 from podstead.objects.pod import Container, Pod, qos_class
 from podstead.objects.quantity import Quantity
 
@@ -121,8 +122,8 @@ def security(pod: Pod, container: Container, image: Image) -> Security:
         privileged=own.privileged,
         readonly_rootfs=own.read_only_root_filesystem,
         allow_privilege_escalation=own.allow_privilege_escalation is not False,
-        capabilities_add=_names(own.capabilities.add),
-        capabilities_drop=_names(own.capabilities.drop),
+        capabilities_add=_names(own.capabilities.add, "add"),
+        capabilities_drop=_names(own.capabilities.drop, "drop"),
         seccomp="RuntimeDefault" if confined else "Unconfined",
     )
 
@@ -206,8 +207,12 @@ def _split(entry: str) -> tuple[str, str]:
     return name, value
 
 
-def _names(capabilities: Sequence[str]) -> tuple[str, ...]:
-    return tuple(name.upper().removeprefix("CAP_") for name in capabilities)
+def _names(capabilities: Sequence[str], verb: str) -> tuple[str, ...]:
+    names = tuple(name.upper().removeprefix("CAP_") for name in capabilities)
+    for name in names:
+        if name != "ALL" and name not in NAMES:
+            raise ConfigError(f'unknown capability "CAP_{name}" to {verb}', "CreateContainerError")
+    return names
 
 
 def _milli(quantity: Quantity | None) -> int:
