@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from support.bulk import SIZE, bounded_memory
 from support.instance import TestInstance, pod
 from support.old_kubectl import FORMS, command
 
-SIZE = 64 << 20
 SERVE = f"""
 mkdir /www; cd /www; echo some data > index.html; head -c {SIZE} /dev/urandom > blob; sha256sum < blob > sum
 nc -ll -p 9000 -e cat &
@@ -114,8 +114,8 @@ def test_many_connections_one_after_the_other_and_at_once(instance: TestInstance
             assert set(pool.map(lambda _: forward.get(""), range(120))) == {b"some data\n"}
 
 
-def test_both_directions_carry_sixty_four_megabytes(instance: TestInstance, form: str) -> None:
-    with Forward(instance, form, 8080, 9001) as forward:
+def test_both_directions_carry_much_unharmed_and_in_bounded_memory(instance: TestInstance, form: str) -> None:
+    with bounded_memory(instance), Forward(instance, form, 8080, 9001) as forward:
         blob = forward.get("blob")
         assert len(blob) == SIZE
         assert hashlib.sha256(blob).hexdigest() == forward.get("sum").split()[0].decode()

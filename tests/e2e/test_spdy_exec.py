@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from support.bulk import SIZE, bounded_memory
 from support.instance import TIMEOUT, TestInstance, pod
 from support.old_kubectl import FORMS, command
 from support.terminal import Terminal
-
-SIZE = 64 << 20
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,12 +87,14 @@ def test_a_terminal_with_its_size_and_signals(instance: TestInstance, form: str)
         assert terminal.end() == 5
 
 
-def test_sixty_four_megabytes_each_way(instance: TestInstance, form: str, tmp_path: Path) -> None:
-    blob = os.urandom(1 << 20) * (SIZE >> 20)
-    upward = run(instance, form, "exec", "-i", "box", "--", "sha256sum", data=blob)
-    assert upward.stdout.split()[0].decode() == hashlib.sha256(blob).hexdigest()
-    both = run(instance, form, "exec", "-i", "box", "--", "cat", data=blob)
-    assert hashlib.sha256(both.stdout).digest() == hashlib.sha256(blob).digest()
+def test_much_passes_each_way_unharmed_and_in_bounded_memory(instance: TestInstance, form: str) -> None:
+    blob = os.urandom(SIZE)
+    wanted = hashlib.sha256(blob).hexdigest()
+    with bounded_memory(instance):
+        upward = run(instance, form, "exec", "-i", "box", "--", "sha256sum", data=blob)
+        assert upward.stdout.split()[0].decode() == wanted
+        both = run(instance, form, "exec", "-i", "box", "--", "cat", data=blob)
+        assert hashlib.sha256(both.stdout).hexdigest() == wanted
 
 
 def test_cp_both_ways(instance: TestInstance, form: str, tmp_path: Path) -> None:
