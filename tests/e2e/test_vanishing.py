@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import os
 import re
+import resource
 import signal
 import ssl
 import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -241,3 +243,38 @@ def test_a_tls_client_that_says_nothing(instance: TestInstance, wire: Wire) -> N
     finally:
         for connection in idle:
             connection.close()
+
+
+SPDY_UPGRADE = (
+    "POST /api/v1/namespaces/default/pods/worker/{path} HTTP/1.1\r\nHost: podstead\r\nConnection: Upgrade\r\n"
+    "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\nContent-Length: 0\r\n\r\n"
+)
+HALF_OPEN = (
+    SPDY_UPGRADE.format(path="exec?container=c1&command=true&stdout=true").encode(),
+    SPDY_UPGRADE.format(path="portforward").replace("v4.channel", "portforward").encode(),
+    UPGRADE.format(path="exec?command=cat&stdin=true", key="x").encode()[:-2],
+    b"POST /api/v1/namespaces/default/pods HTTP/1.1\r\nHost: podstead\r\nContent-Length: 1000\r\n\r\n{",
+)
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Room for a thousand connections in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_a_thousand_half_open_upgrades_hold_up_nobody(instance: TestInstance, wire: Wire) -> None:
+    server, before, open_before = instance.server(), memory(instance), descriptors(instance)
+    with ExitStack() as stack:
+        for number in range(1000):
+            connection = stack.enter_context(wire.connect())
+            connection.sendall(HALF_OPEN[number % len(HALF_OPEN)])
+        assert instance.kubectl("exec", "worker", "--", "echo", "fine", check=True).stdout == "fine\n"
+        assert memory(instance) - before < 128 << 10
+    instance.until(lambda: descriptors(instance) <= open_before + 5)
+    assert instance.server() == server
+    assert instance.kubectl("exec", "worker", "--", "echo", "fine", check=True).stdout == "fine\n"
