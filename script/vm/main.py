@@ -16,7 +16,7 @@ FULL = """
 script/demo || exit
 exec python -m pytest -m vm -p no:cacheprovider --timeout 900 -v tests/e2e tests/node/runtime
 """
-TIMEOUTS = {"short": 600.0, "full": 3600.0, "command": 600.0}
+TIMEOUTS = {"short": 600.0, "full": 5400.0, "command": 600.0}
 
 
 def main() -> int:
