@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from podstead.store.base import Commit, Compacted, KeyValue, Page, StoreError, Subscriber
-from podstead.store.writer import KEEP_REVISIONS, KEEP_SECONDS, Write, Writer, settle
+from podstead.store.retention import Keep
+from podstead.store.writer import Write, Writer, settle
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +30,22 @@ WHERE key >= :low AND key < :high AND key > :after AND revision <= :revision AND
   )
 """
 
+_KEEP = Keep()
+
 T = TypeVar("T")
 
 
 class SQLiteStore:
     """`store.base.Store` in one file at `path`; its directory must exist. Survives SIGKILL at any point."""
 
-    def __init__(self, path: Path, *, keep_revisions: int = KEEP_REVISIONS, keep_seconds: float = KEEP_SECONDS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        keep_revisions: int = _KEEP.revisions,
+        keep_seconds: float = _KEEP.seconds,
+        keep_bytes: int = _KEEP.size,
+    ) -> None:
         self._path = path
         self._subscribers: list[Subscriber] = []
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -44,7 +54,8 @@ class SQLiteStore:
         self._reader: sqlite3.Connection | None = None
         self._revision = 0
         self._closing = False
-        self._keep = (keep_revisions, keep_seconds)
+        self._keep = Keep(keep_revisions, keep_seconds, keep_bytes)
+        self._counts = _Counts()
 
     @property
     def revision(self) -> int:
@@ -142,7 +153,7 @@ class SQLiteStore:
             # One read transaction, so that rows, revision and compaction belong together.
             connection.execute("BEGIN")
             try:
-                return _page(connection, prefix, after, limit, revision)
+                return _page(connection, self._counts, prefix, after, limit, revision)
             finally:
                 connection.execute("ROLLBACK")
 
@@ -156,7 +167,9 @@ class SQLiteStore:
             if self._reader is None:
                 self._reader = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
                 self._reader.execute("PRAGMA query_only=ON")
-            return function(self._reader)
+            assert self._writer is not None
+            with self._writer.gate.reading():
+                return function(self._reader)
 
         try:
             return await self._loop.run_in_executor(self._readers, run)
@@ -164,18 +177,44 @@ class SQLiteStore:
             raise StoreError(f"cannot read {self._path}: {error}") from error
 
 
-def _page(connection: sqlite3.Connection, prefix: str, after: str, limit: int, revision: int) -> Page:
+class _Counts:
+    """How many keys follow the last pages that were read, so that only the first page of a list has to count them."""
+
+    __slots__ = ("_known",)
+
+    _SIZE = 64
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int, str], int] = {}
+
+    def take(self, prefix: str, revision: int, after: str) -> int | None:
+        """Return how many keys below `prefix` sort after `after` at `revision`, if that is known."""
+        return self._known.get((prefix, revision, after))
+
+    def put(self, prefix: str, revision: int, after: str, count: int) -> None:
+        while len(self._known) >= self._SIZE:
+            del self._known[next(iter(self._known))]
+        self._known[prefix, revision, after] = count
+
+
+def _page(connection: sqlite3.Connection, counts: _Counts, prefix: str, after: str, limit: int, revision: int) -> Page:
     compacted = connection.execute("SELECT number FROM state WHERE name = 'compacted'").fetchone()[0]
     newest = connection.execute("SELECT max(revision) FROM history").fetchone()[0]
     current = max(newest or 0, compacted)
     if revision and revision < compacted:
         raise Compacted(compacted)
+    revision = revision or current
     high = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-    bounds = {"low": prefix, "high": high, "after": after, "revision": revision or current, "limit": limit or -1}
+    bounds = {"low": prefix, "high": high, "after": after, "revision": revision, "limit": limit or -1}
     rows = connection.execute(f"SELECT key, value, revision {_VISIBLE} ORDER BY key LIMIT :limit", bounds)
     items = [KeyValue(*row) for row in rows]
-    remaining = 0
-    if limit and len(items) == limit:
-        bounds["after"] = items[-1].key
+    if not limit or len(items) < limit:
+        return Page(items, current, 0)
+    before = counts.take(prefix, revision, after) if after else None
+    last = bounds["after"] = items[-1].key
+    if before is not None:
+        remaining = before - len(items)
+    else:
         remaining = connection.execute(f"SELECT count(*) {_VISIBLE}", bounds).fetchone()[0]
+    counts.put(prefix, revision, last, remaining)
     return Page(items, current, remaining)

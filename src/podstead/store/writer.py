@@ -15,21 +15,25 @@ import os
 import queue
 import sqlite3
 import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from podstead import clock
 from podstead.store.base import Commit, KeyExists, KeyMissing, RevisionMismatch, StoreError
+from podstead.store.retention import Gate, Keep, Retention
 
 log = logging.getLogger(__name__)
 
-KEEP_REVISIONS = 10_000
-KEEP_SECONDS = 300.0
 COMPACT_STEP = 500
 """Revisions compacted in one transaction, so that a batch of writes never waits long behind one."""
 CHECKPOINT_BYTES = 4 << 20
-"""WAL growth after which the writer moves pages into the main file as soon as nothing is queued."""
+"""WAL growth after which the writer moves pages into the main file as soon as nothing is queued; at four times that
+it does so whatever is queued."""
+WAL_WARNING = 128 << 20
+"""WAL size, in bytes, at which the log says that somebody outside keeps it from starting over."""
+VACUUM_PAGES = 256
+"""Free pages given back in one transaction."""
+FREE_PAGES = 1024
+"""Free pages that stay in the file, and a quarter of it besides: churn takes them again at once."""
 MAX_BATCH = 1024
 
 _SCHEMA = """
@@ -76,7 +80,7 @@ class Writer:
     def __init__(
         self,
         path: Path,
-        keep: tuple[int, float],
+        keep: Keep,
         loop: asyncio.AbstractEventLoop,
         opened: asyncio.Future[int],
         apply: Callable[[Sequence[Commit], Sequence[Write]], None],
@@ -85,18 +89,22 @@ class Writer:
         self.failed = False
         self.queue: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
         self.compacted = 0
+        self.gate = Gate()
+        """Whoever reads the file in this process does so inside."""
         self._path = path
-        self._keep_revisions, self._keep_seconds = keep
+        self._keep = keep
         self._loop = loop
         self._opened = opened
         self._apply = apply
         self._present: dict[str, int] = {}
         self._revision = 0
+        self._retention = Retention(keep, 0, 0)
         self._unsynced = 0
-        self._step = min(COMPACT_STEP, max(1, self._keep_revisions // 2))
-        self._aged = 0
-        self._marks: deque[tuple[float, int]] = deque()
-        """(time, revision) now and then, to know which revision was current keep_seconds ago."""
+        """Bytes that went to the WAL since it last was moved into the main file as a whole, about."""
+        self._due = CHECKPOINT_BYTES
+        """`_unsynced` at which that is tried again."""
+        self._warned = False
+        self._step = min(COMPACT_STEP, max(1, keep.revisions // 2))
 
     def _run(self) -> None:
         try:
@@ -134,7 +142,8 @@ class Writer:
         # Secrets are in it, and the directory may be one that others can look into; SQLite's files beside it follow.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         self._path.chmod(0o600)
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=10)
+        # The time is for a tool of the operator's that writes: nobody else does.
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=60)
         try:
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
             connection.execute("PRAGMA journal_mode=WAL")
@@ -149,10 +158,12 @@ class Writer:
             self._revision = max(newest or 0, self.compacted)
             rows = connection.execute("SELECT key, max(revision), value IS NULL FROM history GROUP BY key")
             self._present = {key: revision for key, revision, removed in rows if not removed}
+            kept = "SELECT coalesce(sum(length(value)), 0) FROM history WHERE revision > ?"
+            size = connection.execute(kept, (self.compacted,)).fetchone()[0]
+            self._retention = Retention(self._keep, self._revision, size)
         except BaseException:
             connection.close()
             raise
-        self._marks.append((clock.monotonic(), self._revision))
         return connection
 
     # -- the loop of the thread
@@ -180,7 +191,7 @@ class Writer:
     def _idle_timeout(self) -> float | None:
         """Wait without end when there is nothing to keep house for."""
         if self._unsynced or self._revision > self.compacted:
-            return min(30.0, max(self._keep_seconds, 0.01))
+            return min(30.0, max(self._keep.seconds, 0.01))
         return None
 
     def _gather(self, first: Write) -> tuple[list[Write], bool]:
@@ -243,8 +254,10 @@ class Writer:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-        # Three pages a row (table, index, interior now and then) beside the value.
-        self._unsynced += sum(len(row[2] or b"") for row in rows) + 12288 * len(rows)
+        size = sum(len(row[2] or b"") for row in rows)
+        self._retention.wrote(rows[-1][0], size)
+        # Beside the value a page of the index a row, and a few interior ones a commit.
+        self._unsynced += size + 4096 * len(rows) + 16384
 
     def _revert(self, undo: list[tuple[str, int | None]]) -> None:
         for key, previous in reversed(undo):
@@ -257,30 +270,44 @@ class Writer:
 
     def _maintain(self, connection: sqlite3.Connection, idle: bool = False) -> None:
         try:
-            while self._compact_step(connection) and self.queue.empty():
-                pass
-            due = self._unsynced > (0 if idle else CHECKPOINT_BYTES)
-            if due and (self.queue.empty() or self._unsynced > 4 * CHECKPOINT_BYTES):
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-                self._unsynced = 0
+            compacted = False
+            while self._compact_step(connection):
+                compacted = True
+                if not self.queue.empty():
+                    break
+            if compacted or idle:
+                self._give_back(connection)
+            if (idle and self._unsynced) or self._unsynced > self._due:
+                self._checkpoint(connection)
         except sqlite3.Error as problem:
             # Nothing was promised: the next round tries again.
             log.warning("compaction or checkpoint failed: %s", problem)
 
-    def _compact_until(self) -> int:
-        """The revision up to which history may go now: what was current keep_seconds ago, or beyond keep_revisions."""
-        now = clock.monotonic()
-        while self._marks and now - self._marks[0][0] >= self._keep_seconds:
-            self._aged = self._marks.popleft()[1]
-        if not self._marks or now - self._marks[-1][0] > self._keep_seconds / 16:
-            self._marks.append((now, self._revision))
-        surplus = self._revision - self._keep_revisions
-        # By number only in whole steps: else every batch would be followed by a compaction of its own.
-        return max(self._aged, surplus if surplus - self.compacted >= self._step else 0)
+    def _checkpoint(self, connection: sqlite3.Connection) -> None:
+        """Move the WAL into the main file, so that the next write begins it anew.
+
+        PASSIVE never waits for anybody: our own readers are kept out meanwhile, and one outside (a backup) only makes
+        it incomplete. Then the WAL goes on growing, until that one has ended.
+        """
+        if self._unsynced <= 4 * CHECKPOINT_BYTES and not self.queue.empty():
+            return
+        with self.gate.shut():
+            _, frames, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if moved == frames:
+            self._unsynced, self._due, self._warned = 0, CHECKPOINT_BYTES, False
+            return
+        self._due = self._unsynced + CHECKPOINT_BYTES
+        if frames * 4096 > WAL_WARNING and not self._warned:
+            self._warned = True
+            log.warning(
+                "another process has been reading %s for long: its write-ahead log grows until that ends, it has %d MB",
+                self._path,
+                frames * 4096 // 1_000_000,
+            )
 
     def _compact_step(self, connection: sqlite3.Connection) -> bool:
-        """Compact one step; tells whether more is due."""
-        target = self._compact_until()
+        """Compact one step; tells whether it did."""
+        target = self._retention.until(self._revision, self.compacted, self._step)
         if target <= self.compacted:
             return False
         upto = min(target, self.compacted + COMPACT_STEP)
@@ -300,6 +327,20 @@ class Writer:
                 connection.execute("ROLLBACK")
             raise
         self.compacted = upto
-        self._unsynced += 65536
-        connection.execute("PRAGMA incremental_vacuum(64)").fetchall()
-        return target > upto
+        # Leaves of the table that it came by, and of the index as far as keys lie apart.
+        self._unsynced += 4096 * (upto - bounds[0]) // 2
+        return True
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        """Return free pages to the file system, as long as nothing is queued and more than churn needs are left."""
+        while True:
+            free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+            pages = connection.execute("PRAGMA page_count").fetchone()[0]
+            if free <= FREE_PAGES + (pages - free) // 4:
+                return
+            connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+            self._unsynced += 4096 * VACUUM_PAGES
+            if self._unsynced > self._due:
+                self._checkpoint(connection)
+            if not self.queue.empty():
+                return
