@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from podstead.apiserver.server import ApiServer, TlsFiles
 from podstead.client.base import Client
 from podstead.client.supervise import supervise
+from podstead.controllers.garbage import GarbageCollector
 from podstead.controllers.namespaces import NamespaceController
 from podstead.controllers.scheduler import Scheduler
 from podstead.controllers.serviceaccounts import DEFAULT_ACCOUNT, NamespaceDefaults
@@ -137,6 +138,8 @@ class Cluster:
             group.create_task(agent.run(), name="agent")
             await agent.ready.wait()
             await _first_pod_possible(system)
+            garbage = GarbageCollector(_controller(registry, "generic-garbage-collector"))
+            group.create_task(supervise("garbage collection", garbage.run))
             on_ready(agent.problem)
 
     def _agent(self, registry: Registry, rooms: NodeRooms) -> Agent:

@@ -27,6 +27,8 @@ WHOLE = {
     ("Container", "resizePolicy"),
     ("ObjectMeta", "managedFields"),
     ("PodMeta", "managedFields"),
+    ("ObjectMeta", "ownerReferences"),
+    ("PodMeta", "ownerReferences"),
     ("ServiceAccount", "secrets"),
     ("Pod", "status"),
     ("Node", "status"),

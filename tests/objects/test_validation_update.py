@@ -117,8 +117,9 @@ def test_a_change_that_may_not_be_is_answered_by_name(path: str, value: Any, mes
 
 
 def test_what_is_not_implemented_cannot_be_added_later() -> None:
-    new = changed("metadata.ownerReferences", [{"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "2"}])
-    assert errors(new) == ["metadata.ownerReferences: Forbidden: not implemented by podstead yet"]
+    new = changed("metadata.annotations", {"container.apparmor.security.beta.kubernetes.io/c": "x"})
+    path = "metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]"
+    assert errors(new)[0] == f"{path}: Forbidden: not implemented by podstead yet"
 
 
 def status(**fields: Any) -> dict[str, Any]:

@@ -115,10 +115,17 @@ async def test_the_answer_is_a_status_or_the_object(
     [
         (DeleteOptions(uid="x"), 409, "Precondition failed: UID in precondition: x, UID in object meta: "),
         (DeleteOptions(resource_version="1"), 409, "Precondition failed: ResourceVersion in precondition: 1"),
-        (DeleteOptions(propagation_policy="Sideways"), 422, 'supported values: "Background", "Foreground", "Orphan"'),
-        (DeleteOptions(propagation_policy="Foreground"), 422, "propagationPolicy: Forbidden: Foreground"),
-        (DeleteOptions(propagation_policy="Orphan"), 422, "propagationPolicy: Forbidden: Orphan"),
-        (DeleteOptions(orphan_dependents=True), 422, "orphanDependents: Forbidden"),
+        (
+            DeleteOptions(propagation_policy="Sideways"),
+            422,
+            'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Unsupported value: "Sideways": '
+            'supported values: "Foreground", "Background", "Orphan", "nil"',
+        ),
+        (
+            DeleteOptions(propagation_policy="Orphan", orphan_dependents=False),
+            422,
+            'propagationPolicy: Invalid value: "Orphan": orphanDependents and deletionPropagation cannot be both set',
+        ),
     ],
 )
 async def test_what_a_delete_refuses(
@@ -129,6 +136,47 @@ async def test_what_a_delete_refuses(
         await registry.resources["configmaps"].delete(ctx, "default", "m", options)
     assert error.value.code == code and text in error.value.message
     assert not await gone(client, "configmaps", "m")
+
+
+@pytest.mark.parametrize(
+    ("options", "finalizers"),
+    [
+        (DeleteOptions(propagation_policy="Foreground"), ["example.com/hold", "foregroundDeletion"]),
+        (DeleteOptions(propagation_policy="Orphan"), ["orphan", "example.com/hold"]),
+        (DeleteOptions(propagation_policy="Background"), ["example.com/hold"]),
+        (DeleteOptions(orphan_dependents=True), ["orphan", "example.com/hold"]),
+        (DeleteOptions(orphan_dependents=False), ["example.com/hold"]),
+        (DeleteOptions(), ["orphan", "example.com/hold"]),
+    ],
+)
+async def test_what_becomes_of_dependents_is_written_as_a_finalizer(
+    registry: Registry, client: RegistryClient, ctx: RequestContext, options: DeleteOptions, finalizers: list[str]
+) -> None:
+    await client.create("configmaps", make_map(finalizers=["orphan", "example.com/hold"]))
+    entry = await registry.resources["configmaps"].delete(ctx, "default", "m", options)
+    assert entry.object["metadata"]["finalizers"] == finalizers
+
+
+async def test_a_second_delete_may_ask_for_another_policy(client: RegistryClient) -> None:
+    await client.create("configmaps", make_map())
+    first = await client.delete("configmaps", "m", "default", propagation_policy="Foreground")
+    second = await client.delete("configmaps", "m", "default", propagation_policy="Orphan")
+    assert second["metadata"]["finalizers"] == ["orphan"]
+    assert second["metadata"]["deletionTimestamp"] == first["metadata"]["deletionTimestamp"]
+    await client.delete("configmaps", "m", "default", propagation_policy="Background")
+    assert await gone(client, "configmaps", "m")
+    # A pod that still ends keeps the first one's.
+    await bound(client)
+    await client.delete("pods", "p", "default", propagation_policy="Foreground")
+    pod = await client.delete("pods", "p", "default", propagation_policy="Orphan")
+    assert pod["metadata"]["finalizers"] == ["foregroundDeletion"]
+
+
+async def test_events_own_nothing(client: RegistryClient) -> None:
+    event = {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}}
+    await client.create("events", event, "default")
+    await client.delete("events", "e", "default", propagation_policy="Foreground")
+    assert await gone(client, "events", "e")
 
 
 async def test_dry_run_deletes_nothing(registry: Registry, client: RegistryClient, ctx: RequestContext) -> None:

@@ -13,9 +13,28 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
-from podstead.objects.exchange import EventType, Object, ObjectList, PatchType, WatchEvent
+from podstead.objects.exchange import (
+    EventType,
+    Metadata,
+    MetadataEvent,
+    MetadataList,
+    Object,
+    ObjectList,
+    PatchType,
+    WatchEvent,
+)
 
-__all__ = ["Client", "EventType", "Object", "ObjectList", "PatchType", "WatchEvent"]
+__all__ = [
+    "Client",
+    "EventType",
+    "Metadata",
+    "MetadataEvent",
+    "MetadataList",
+    "Object",
+    "ObjectList",
+    "PatchType",
+    "WatchEvent",
+]
 
 
 class Client(Protocol):
@@ -40,6 +59,16 @@ class Client(Protocol):
 
         Raises StatusError 410 (Expired) when the revision is no longer kept or this watcher was too slow: list again.
         """
+        ...
+
+    async def get_metadata(self, resource: str, name: str, namespace: str = "") -> Metadata:
+        """As `get`, for who needs no more than metadata: cheaper, and nothing of the object stays in memory."""
+        ...
+
+    async def list_metadata(self, resource: str, namespace: str = "") -> MetadataList: ...
+
+    def watch_metadata(self, resource: str, *, resource_version: str) -> AsyncIterator[MetadataEvent]:
+        """As `watch`, over all namespaces."""
         ...
 
     async def create(self, resource: str, obj: Object, namespace: str = "") -> Object: ...
@@ -68,8 +97,13 @@ class Client(Protocol):
         grace_period_seconds: int | None = None,
         uid: str = "",
         resource_version: str = "",
+        propagation_policy: str = "",
     ) -> Object:
-        """Delete; returns the object as it is after (a pod that ends gracefully) or was. `uid` is a precondition."""
+        """Delete; returns the object as it is after (a pod that ends gracefully) or was.
+
+        `uid` and `resource_version` are preconditions (409); `propagation_policy` is Background, Foreground, Orphan or
+        the default of the kind.
+        """
         ...
 
     async def create_subresource(

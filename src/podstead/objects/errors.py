@@ -2,7 +2,8 @@
 
 StatusError            code, reason, message, details: what a client receives
     made by bad_request, unauthorized, forbidden, not_found, method_not_supported, not_acceptable, already_exists,
-    conflict, gone, expired, unsupported_media_type, invalid, too_many_requests, internal_error, service_unavailable
+    generate_name_conflict, conflict, gone, expired, unsupported_media_type, invalid, too_many_requests, internal_error,
+    service_unavailable
 
 Texts and codes follow apimachinery's documented reasons (metav1.StatusReason).
 """
@@ -23,13 +24,15 @@ class StatusError(Exception):
         self.reason = reason
         self.message = message
         self.details = details
+        self.continue_token = ""
+        """metav1.ListMeta.continue of the Status: with a 410 for a page of a list, how to go on nevertheless."""
 
     def status(self) -> dict[str, Any]:
         """Return the Status object."""
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": {"continue": self.continue_token} if self.continue_token else {},
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
@@ -114,6 +117,15 @@ def already_exists(resource: str, name: str, group: str = "") -> StatusError:
     """409: `pods "x" already exists`."""
     message = f'{_qualified(resource, group)} "{name}" already exists'
     return StatusError(409, "AlreadyExists", message, _details(resource, name, group))
+
+
+def generate_name_conflict(resource: str, name: str, group: str = "") -> StatusError:
+    """409: no name made of a generateName was free."""
+    message = (
+        f'{_qualified(resource, group)} "{name}" already exists, '
+        "the server was not able to generate a unique name for the object"
+    )
+    return StatusError(409, "AlreadyExists", message, _details(resource, name, group, retryAfterSeconds=1))
 
 
 def conflict(resource: str, name: str, why: str, group: str = "") -> StatusError:

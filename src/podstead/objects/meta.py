@@ -239,6 +239,20 @@ def longer_than(path: str, limit: int) -> FieldError:
     return FieldError(path, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes")
 
 
+def drop_duplicate_owners(meta: dict[str, Any]) -> list[str]:
+    """Leave each of metadata.ownerReferences there once; return the uids of those that were there more often."""
+    kept: list[Meta] = []
+    twice: dict[str, None] = {}
+    for reference in meta.get("ownerReferences") or ():
+        if reference in kept:
+            twice[str(reference.get("uid") or "")] = None
+        else:
+            kept.append(reference)
+    if twice:
+        meta["ownerReferences"] = kept
+    return list(twice)
+
+
 def validate_object_meta(
     meta: Meta, namespaced: bool, name_rule: NameRule = subdomain_name, path: str = "metadata"
 ) -> list[FieldError]:
@@ -318,8 +332,9 @@ def _mutable_fields(meta: Meta, path: str) -> Iterator[FieldError]:
 def _owner_references(references: Sequence[Meta], path: str) -> Iterator[FieldError]:
     controller = ""
     for reference in references:
-        if not reference.get("apiVersion"):
-            yield invalid(f"{path}.apiVersion", "", "version must not be empty")
+        api_version = reference.get("apiVersion") or ""
+        if not api_version.rpartition("/")[2] or api_version.count("/") > 1:
+            yield invalid(f"{path}.apiVersion", api_version, "version must not be empty")
         for name in ("kind", "name", "uid"):
             if not reference.get(name):
                 yield invalid(f"{path}.{name}", "", "must not be empty")

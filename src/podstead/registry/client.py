@@ -10,12 +10,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from podstead.objects import errors
-from podstead.objects.exchange import EventType, Object, ObjectList, PatchType, WatchEvent
+from podstead.objects.exchange import (
+    EventType,
+    Metadata,
+    MetadataEvent,
+    MetadataList,
+    Object,
+    ObjectList,
+    PatchType,
+    WatchEvent,
+    decode_metadata,
+)
 from podstead.objects.user import UserInfo
 from podstead.registry.delete import remove
 from podstead.registry.options import DeleteOptions, ListOptions, PatchRequest, RequestContext, WriteOptions
 from podstead.registry.resource import ResourceRegistry
-from podstead.registry.watch import Watch
+from podstead.registry.watch import Event, Watch
 
 _STRICT = WriteOptions(field_validation="Strict")
 """A component that sends a field which is not there has a fault: it must not go unnoticed."""
@@ -62,6 +72,16 @@ class RegistryClient:
         )
         return ClientWatch(self._resource(resource).watch(namespace, options))
 
+    async def get_metadata(self, resource: str, name: str, namespace: str = "") -> Metadata:
+        return decode_metadata((await self._resource(resource).get(namespace, name)).encoded)
+
+    async def list_metadata(self, resource: str, namespace: str = "") -> MetadataList:
+        listing = await self._resource(resource).list(namespace, ListOptions())
+        return MetadataList([decode_metadata(entry.encoded) for entry in listing.items], str(listing.revision))
+
+    def watch_metadata(self, resource: str, *, resource_version: str) -> MetadataWatch:
+        return MetadataWatch(self._resource(resource).watch("", ListOptions(resource_version=resource_version)))
+
     async def create(self, resource: str, obj: Object, namespace: str = "") -> Object:
         target = self._resource(resource)
         if target.info.namespaced:
@@ -97,8 +117,14 @@ class RegistryClient:
         grace_period_seconds: int | None = None,
         uid: str = "",
         resource_version: str = "",
+        propagation_policy: str = "",
     ) -> Object:
-        options = DeleteOptions(grace_period_seconds=grace_period_seconds, uid=uid, resource_version=resource_version)
+        options = DeleteOptions(
+            grace_period_seconds=grace_period_seconds,
+            propagation_policy=propagation_policy,
+            uid=uid,
+            resource_version=resource_version,
+        )
         entry, _ = await remove(self._resource(resource).core, self._context, namespace, name, options)
         return entry.object
 
@@ -111,24 +137,43 @@ class RegistryClient:
         return entry.object
 
 
-class ClientWatch:
-    """A watch as `client.base.Client.watch` describes it; ended by `aclose`, or when nobody holds it any more."""
+class _OpenWatch:
+    """What both kinds of watch share: ended by `aclose`, or when nobody holds it any more."""
 
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
 
-    def __aiter__(self) -> ClientWatch:
-        return self
-
-    async def __anext__(self) -> WatchEvent:
+    async def _next(self) -> Event:
         event = await self._watch.__anext__()
         if event.type is EventType.ERROR:
             self._watch.close()
             raise errors.StatusError.from_status(event.object)
-        return WatchEvent(event.type, event.object)
+        return event
 
     async def aclose(self) -> None:
         self._watch.close()
 
     def __del__(self) -> None:
         self._watch.close()
+
+
+class ClientWatch(_OpenWatch):
+    """A watch as `client.base.Client.watch` describes it."""
+
+    def __aiter__(self) -> ClientWatch:
+        return self
+
+    async def __anext__(self) -> WatchEvent:
+        event = await self._next()
+        return WatchEvent(event.type, event.object)
+
+
+class MetadataWatch(_OpenWatch):
+    """A watch as `client.base.Client.watch_metadata` describes it: objects are not decoded."""
+
+    def __aiter__(self) -> MetadataWatch:
+        return self
+
+    async def __anext__(self) -> MetadataEvent:
+        event = await self._next()
+        return MetadataEvent(event.type, decode_metadata(event.entry.encoded))

@@ -12,6 +12,10 @@ from podstead.registry.options import RequestContext, WriteOptions
 
 GENERATE_ATTEMPTS = 8
 """How often another name is tried when a generated one is taken."""
+_DUPLICATE_OWNERS = (
+    ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject "
+    "such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+)
 _SERVER_OWNED = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink", "managedFields")
 
 
@@ -51,6 +55,8 @@ async def create(core: Core, ctx: RequestContext, namespace: str, obj: Object, o
                 pass
         if not generated:
             break
+    if metadata.get("generateName"):
+        raise errors.generate_name_conflict(core.info.plural, metadata["name"], core.info.group)
     raise errors.already_exists(core.info.plural, metadata["name"], core.info.group)
 
 
@@ -61,6 +67,8 @@ def checked(core: Core, ctx: RequestContext, obj: Object, options: WriteOptions)
     schema.check_kind(core.info, obj)
     new, warnings = schema.check(core.info, obj, validation=options.field_validation, duplicates=options.duplicates)
     ctx.warnings.extend(warnings)
+    if twice := meta.drop_duplicate_owners(new.get("metadata") or {}):
+        ctx.warnings.append(_DUPLICATE_OWNERS + ", ".join(twice))
     return new
 
 

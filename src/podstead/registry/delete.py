@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 
 from podstead import clock
 from podstead.objects import errors
+from podstead.registry import propagation
 from podstead.registry.admission import Operation
 from podstead.registry.core import ATTEMPTS, Core, Lost, Object
 from podstead.registry.entry import Entry, unstored
@@ -15,11 +17,11 @@ from podstead.registry.options import DeleteOptions, ListOptions, RequestContext
 
 MAX_GRACE = 100 * 365 * 86_400
 """Seconds. A longer grace period is as good as this one, and its end could not be written as a time."""
-_POLICIES = ("Background", "Foreground", "Orphan")
 
 
 async def delete(core: Core, ctx: RequestContext, namespace: str, name: str, options: DeleteOptions) -> Entry:
     """Return what the API answers: the object where it lingers or its kind says so, else a Status of success."""
+    propagation.warn(core, ctx, options)
     entry, gone = await remove(core, ctx, namespace, name, options)
     if not gone or core.strategy.returns_deleted:
         return entry
@@ -42,7 +44,7 @@ async def remove(
 
     Raises StatusError 403, 404, 409 (preconditions), 422 (options).
     """
-    _check(options)
+    propagation.check(options)
     for _ in range(ATTEMPTS):
         old = core.current(namespace, name)
         _preconditions(core, old, options)
@@ -68,6 +70,8 @@ async def delete_collection(
     core: Core, ctx: RequestContext, namespace: str, options: DeleteOptions, which: ListOptions
 ) -> Listing:
     """Delete what a list with `which` returns; returns that list. Raises what the first failed delete raised."""
+    propagation.check(options)
+    propagation.warn(core, ctx, options)
     listing = await list_objects(core, namespace, which)
     # Together, so that they share commits. Each has its own outcome: one that is gone already is no failure.
     outcomes = await asyncio.gather(
@@ -77,28 +81,6 @@ async def delete_collection(
         if isinstance(outcome, BaseException) and not (isinstance(outcome, errors.StatusError) and outcome.code == 404):
             raise outcome
     return listing
-
-
-def _check(options: DeleteOptions) -> None:
-    policy = options.propagation_policy
-    text = kind = ""
-    if policy and options.orphan_dependents is not None:
-        kind = "FieldValueInvalid"
-        text = f'Invalid value: "{policy}": orphanDependents and deletionPropagation cannot be both set'
-    elif policy and policy not in _POLICIES:
-        listed = ", ".join(f'"{known}"' for known in _POLICIES)
-        kind, text = "FieldValueNotSupported", f'Unsupported value: "{policy}": supported values: {listed}'
-    elif policy in ("Foreground", "Orphan"):
-        # Both wait for a garbage collector to lift a finalizer.
-        kind, text = "FieldValueForbidden", f"Forbidden: {policy} is not implemented by podstead yet"
-    if text:
-        cause = errors.FieldError("propagationPolicy", kind, text)
-        raise errors.invalid("DeleteOptions", "", [cause], "meta.k8s.io")
-    if options.orphan_dependents:
-        cause = errors.FieldError(
-            "orphanDependents", "FieldValueForbidden", "Forbidden: orphaning is not implemented by podstead yet"
-        )
-        raise errors.invalid("DeleteOptions", "", [cause], "meta.k8s.io")
 
 
 def _preconditions(core: Core, old: Entry, options: DeleteOptions) -> None:
@@ -121,33 +103,48 @@ def _marked(core: Core, old: Entry, options: DeleteOptions) -> Object | None:
     requested = options.grace_period_seconds
     if requested is not None and requested < 0:
         requested = 1
-    kept = bool(metadata.get("finalizers")) or core.strategy.lingers(obj)
     if metadata.get("deletionTimestamp"):
-        return _shortened(old, requested, kept)
+        return _again(core, old, requested, options)
+    finalizers = propagation.finalizers(core, metadata, options)
     grace = min(core.strategy.grace_period(obj, requested) or 0, MAX_GRACE)
-    if not grace and not kept:
+    if not grace and not finalizers and not core.strategy.lingers(obj):
         return None
     marked = old.copy()
     _mark(marked, clock.rfc3339(clock.now() + timedelta(seconds=grace)), grace)
+    _set_finalizers(marked, finalizers)
     if marked["metadata"].get("generation"):
         marked["metadata"]["generation"] += 1
     core.strategy.prepare_for_deletion(marked)
     return marked
 
 
-def _shortened(old: Entry, requested: int | None, kept: bool) -> Object | None:
-    """A delete of what is being deleted may shorten the grace period, never lengthen it."""
+def _again(core: Core, old: Entry, requested: int | None, options: DeleteOptions) -> Object | None:
+    """A delete of what is being deleted may shorten the grace period, never lengthen it.
+
+    While a grace period runs and stays as it is, the finalizers stay too; else they follow the options.
+    """
     metadata = old.object["metadata"]
     before = metadata.get("deletionGracePeriodSeconds") or 0
     grace = before if requested is None else min(before, requested)
-    if not grace and not kept:
+    if grace == before > 0:
+        return old.object
+    finalizers = propagation.finalizers(core, metadata, options)
+    if not grace and not finalizers and not core.strategy.lingers(old.object):
         return None
-    if grace == before:
+    if grace == before and list(finalizers) == list(metadata.get("finalizers") or ()):
         return old.object
     moment = clock.parse(metadata["deletionTimestamp"]) - timedelta(seconds=before - grace)
     marked = old.copy()
     _mark(marked, clock.rfc3339(moment), grace)
+    _set_finalizers(marked, finalizers)
     return marked
+
+
+def _set_finalizers(marked: Object, finalizers: Sequence[str]) -> None:
+    if finalizers:
+        marked["metadata"]["finalizers"] = list(finalizers)
+    else:
+        marked["metadata"].pop("finalizers", None)
 
 
 def _mark(marked: Object, moment: str, grace: int) -> None:

@@ -126,6 +126,7 @@ _METADATA = frozenset(
         "managedFields",  # kept by the server, whatever a client sends
         "name",
         "namespace",
+        "ownerReferences",
         "resourceVersion",
         "selfLink",  # deprecated, set by nobody, means nothing
         "uid",
