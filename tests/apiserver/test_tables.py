@@ -138,6 +138,35 @@ CASES = {
         "NotReady",
         "0",
     ),
+    "one failed, one is done": (
+        pod(
+            {
+                "phase": "Failed",
+                "containerStatuses": [
+                    container(terminated={"reason": "Completed", "exitCode": 0}),
+                    container("b", terminated={"reason": "OOMKilled", "exitCode": 137}),
+                ],
+            }
+        ),
+        "0/2",
+        "OOMKilled",
+        "0",
+    ),
+    "one failed, one is done, one runs": (
+        pod(
+            {
+                "phase": "Running",
+                "containerStatuses": [
+                    container(terminated={"reason": "Completed", "exitCode": 0}),
+                    container("b", terminated={"reason": "Error", "exitCode": 1}),
+                    container("c", ready=True, **RUNNING),
+                ],
+            }
+        ),
+        "1/2",
+        "Error",
+        "0",
+    ),
     "completed": (
         pod({"phase": "Succeeded", "containerStatuses": [container(terminated={"reason": "Completed"})] * 2}),
         "0/2",
@@ -231,6 +260,55 @@ CASES = {
         "Init:ExitCode:3",
         "0",
     ),
+    "init signal": (
+        pod(
+            {"initContainerStatuses": [container("i", terminated={"exitCode": 137, "signal": 9})]},
+            {"initContainers": [{"name": "i"}]},
+        ),
+        "0/2",
+        "Init:Signal:9",
+        "0",
+    ),
+    "a sidecar has not started": (
+        pod(
+            {
+                "phase": "Pending",
+                "initContainerStatuses": [{**container("s", **RUNNING), "started": False}],
+                "containerStatuses": [container(waiting={"reason": "PodInitializing"})],
+            },
+            {"initContainers": [{"name": "s", "restartPolicy": "Always"}]},
+        ),
+        "0/3",
+        "Init:0/1",
+        "0",
+    ),
+    "initialized, the app waits": (
+        pod(
+            {
+                "phase": "Pending",
+                "initContainerStatuses": [container("i", restarts=2, terminated={"exitCode": 0})],
+                "containerStatuses": [container(waiting={"reason": "PodInitializing"})] * 2,
+            },
+            {"initContainers": [{"name": "i"}]},
+        ),
+        "0/2",
+        "PodInitializing",
+        "0",
+    ),
+    "done, though its sidecar was killed": (
+        pod(
+            {
+                "phase": "Succeeded",
+                "conditions": [{"type": "Initialized", **TRUE}],
+                "initContainerStatuses": [container("s", terminated={"reason": "Error", "exitCode": 137})],
+                "containerStatuses": [container(terminated={"reason": "Completed", "exitCode": 0})],
+            },
+            {"initContainers": [{"name": "s", "restartPolicy": "Always"}]},
+        ),
+        "0/3",
+        "Completed",
+        "0",
+    ),
     "a sidecar counts": (
         pod(
             {
@@ -257,6 +335,16 @@ CASES = {
 def test_a_pods_status_tells_the_most_telling_state(case: str) -> None:
     obj, ready, status, restarts = CASES[case]
     assert cells("pods", obj)[:5] == ["x", ready, status, restarts, "5m"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "message"), [("Succeeded", "The pod has completed successfully."), ("Failed", "The pod failed.")]
+)
+def test_the_row_of_a_pod_that_has_ended_says_so(phase: str, message: str) -> None:
+    table = tables.for_resource("", "pods")
+    row = json.loads(table.row(pod({"phase": phase}), NOW, b"null"))
+    assert row["conditions"] == [{"type": "Completed", "status": "True", "reason": phase, "message": message}]
+    assert "conditions" not in json.loads(table.row(pod({"phase": "Running"}), NOW, b"null"))
 
 
 def test_a_wide_pod() -> None:

@@ -105,7 +105,7 @@ async def test_a_table_watch_names_its_columns_once(instance: Instance) -> None:
         await make(instance, "b")
         first, second = await stream.next(), await stream.next()
     assert [column["name"] for column in first["object"]["columnDefinitions"]] == ["Name", "Data", "Age"]
-    assert second["object"]["columnDefinitions"] == []
+    assert second["object"]["columnDefinitions"] is None
     assert second["object"]["rows"][0]["cells"][0] == "b"
 
 

@@ -12,7 +12,11 @@ import msgspec
 from podstead.apiserver.tables.duration import human_duration
 
 Object = Mapping[str, Any]
-Cell = str | int
+Cell = str | int | bool
+"""A value of a column. Where a real server writes a number under a column of type `string`, so does this one."""
+
+NO_COLUMNS = b"null"
+"""columnDefinitions of all events of a watch but the first, which client-go reads as `the same as before`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +40,15 @@ def _no_conditions(obj: Object) -> list[dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class TableFormat:
-    """The columns of a kind; `cells(object, now)` gives one value a column, wide ones included."""
+    """The columns of a kind; `cells(object, now)` gives one value a column, wide ones included.
+
+    `conditions` gives a row's TableRowConditions; `order`, where there is one, the key by which rows are sorted.
+    """
 
     columns: tuple[Column, ...]
     cells: Callable[[Object, datetime], list[Cell]]
     conditions: Callable[[Object], list[dict[str, str]]] = field(default=_no_conditions)
+    order: Callable[[Object], Any] | None = None
 
     def definitions(self) -> bytes:
         """Return columnDefinitions as JSON."""
@@ -55,7 +63,7 @@ class TableFormat:
 
 
 def encode(api_version: str, list_meta: bytes, definitions: bytes, rows: Iterable[bytes]) -> bytes:
-    """Return a Table. `list_meta` is its metadata, encoded; `definitions` is `[]` in all but a watch's first event."""
+    """Return a Table. `list_meta` is its metadata, encoded; `definitions` are its columns, or NO_COLUMNS."""
     head = b'{"kind":"Table","apiVersion":"' + api_version.encode() + b'","metadata":' + list_meta
     return head + b',"columnDefinitions":' + definitions + b',"rows":[' + b",".join(rows) + b"]}"
 
@@ -70,15 +78,19 @@ def name_of(obj: Object) -> str:
     return str(obj.get("metadata", {}).get("name", ""))
 
 
-def since(timestamp: Any, now: datetime) -> str:
-    """Return the age of an RFC 3339 timestamp, `<unknown>` where there is none."""
-    if not timestamp:
-        return "<unknown>"
+def moment(timestamp: Any) -> datetime | None:
+    """Return an RFC 3339 timestamp as a time, None where there is none or it is not one."""
     try:
         then = datetime.fromisoformat(str(timestamp).replace("Z", "+00:00"))
     except ValueError:
-        return "<unknown>"
-    return human_duration((now - then).total_seconds())
+        return None
+    return then if then.tzinfo else None
+
+
+def since(timestamp: Any, now: datetime) -> str:
+    """Return the age of an RFC 3339 timestamp, `<unknown>` where there is none."""
+    then = moment(timestamp) if timestamp else None
+    return human_duration((now - then).total_seconds()) if then else "<unknown>"
 
 
 def age(obj: Object, now: datetime) -> str:

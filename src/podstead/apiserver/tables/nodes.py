@@ -49,18 +49,20 @@ def _cells(obj: Object, now: datetime) -> list[Cell]:
     ]
 
 
-TABLE = TableFormat(
-    (
-        NAME,
-        Column("Status", "Whether the node is ready, and whether pods may be scheduled to it."),
-        Column("Roles", "The roles that the node's labels give it."),
-        AGE,
-        Column("Version", "The version that the node agent reports."),
-        Column("Internal-IP", "The node's first internal address.", priority=1),
-        Column("External-IP", "The node's first external address.", priority=1),
-        Column("OS-Image", "The operating system that the node reports.", priority=1),
-        Column("Kernel-Version", "The kernel that the node reports.", priority=1),
-        Column("Container-Runtime", "The container runtime and version that the node reports.", priority=1),
-    ),
-    _cells,
-)
+TABLES = {
+    "nodes": TableFormat(
+        (
+            NAME,
+            Column("Status", "Whether the node is ready, and whether pods may be scheduled to it."),
+            Column("Roles", "The roles that the node's labels give it."),
+            AGE,
+            Column("Version", "The version that the node agent reports."),
+            Column("Internal-IP", "The node's first internal address.", priority=1),
+            Column("External-IP", "The node's first external address.", priority=1),
+            Column("OS-Image", "The operating system that the node reports.", priority=1),
+            Column("Kernel-Version", "The kernel that the node reports.", priority=1),
+            Column("Container-Runtime", "The container runtime and version that the node reports.", priority=1),
+        ),
+        _cells,
+    )
+}

@@ -11,8 +11,13 @@ from podstead.apiserver.tables.base import AGE, NAME, Cell, Column, Object, Tabl
 
 _Status = Mapping[str, Any]
 _ROW_CONDITIONS = {
-    "Succeeded": {"type": "Completed", "status": "True", "reason": "Succeeded", "message": "All containers succeeded."},
-    "Failed": {"type": "Completed", "status": "True", "reason": "Failed", "message": "At least one container failed."},
+    "Succeeded": {
+        "type": "Completed",
+        "status": "True",
+        "reason": "Succeeded",
+        "message": "The pod has completed successfully.",
+    },
+    "Failed": {"type": "Completed", "status": "True", "reason": "Failed", "message": "The pod failed."},
 }
 
 
@@ -87,7 +92,7 @@ def _initialization(spec: Mapping[str, Any], status: _Status, summary: _Summary,
 
 def _running(status: _Status, summary: _Summary) -> None:
     """Take in the app containers; the first one that is not running well gives the reason."""
-    has_running = False
+    has_running, error = False, ""
     for container in reversed(status.get("containerStatuses") or []):
         state = container.get("state") or {}
         summary.restarts.add(container)
@@ -96,12 +101,13 @@ def _running(status: _Status, summary: _Summary) -> None:
             summary.reason = waiting["reason"]
         elif terminated:
             summary.reason = _ended(terminated)
+            error = summary.reason if terminated.get("exitCode") else error
         elif container.get("ready") and state.get("running") is not None:
             has_running = True
             summary.ready += 1
-    if summary.reason == "Completed" and has_running:
-        is_ready = _condition(status, "Ready").get("status") == "True"
-        summary.reason = "Running" if is_ready else "NotReady"
+    if summary.reason == "Completed":
+        is_ready = has_running and _condition(status, "Ready").get("status") == "True"
+        summary.reason = "Running" if is_ready else error or ("NotReady" if has_running else "Completed")
 
 
 def _summarize(obj: Object) -> _Summary:
@@ -152,18 +158,20 @@ def _row_conditions(obj: Object) -> list[dict[str, str]]:
     return [condition] if condition else []
 
 
-TABLE = TableFormat(
-    (
-        NAME,
-        Column("Ready", "How many of the pod's containers are ready."),
-        Column("Status", "The state that tells most about the pod."),
-        Column("Restarts", "How often its containers were restarted, and when last."),
-        AGE,
-        Column("IP", "The pod's address.", priority=1),
-        Column("Node", "The node that the pod is bound to.", priority=1),
-        Column("Nominated Node", "The node on which room is being made for the pod.", priority=1),
-        Column("Readiness Gates", "How many of the pod's readiness gates are passed.", priority=1),
-    ),
-    _cells,
-    _row_conditions,
-)
+TABLES = {
+    "pods": TableFormat(
+        (
+            NAME,
+            Column("Ready", "How many of the pod's containers are ready."),
+            Column("Status", "The state that tells most about the pod."),
+            Column("Restarts", "How often its containers were restarted, and when last."),
+            AGE,
+            Column("IP", "The pod's address.", priority=1),
+            Column("Node", "The node that the pod is bound to.", priority=1),
+            Column("Nominated Node", "The node on which room is being made for the pod.", priority=1),
+            Column("Readiness Gates", "How many of the pod's readiness gates are passed.", priority=1),
+        ),
+        _cells,
+        _row_conditions,
+    )
+}
