@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,14 @@ from support.registry import ADMIN, make_pod, open_registry
 @pytest.fixture
 async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
     monkeypatch.setattr(namespaces, "_LOOK_AGAIN", 0.02)
+    async with _controlled(tmp_path) as client:
+        yield client
+
+
+@asynccontextmanager
+async def _controlled(tmp_path: Path, resources: list[str] | None = None) -> AsyncIterator[Any]:
     async with open_registry(tmp_path / "state.db") as registry:
-        task = asyncio.create_task(NamespaceController(registry.client(ADMIN)).run())
+        task = asyncio.create_task(NamespaceController(registry.client(ADMIN), resources).run())
         try:
             yield await _with_namespace(registry)
             if task.done():
@@ -73,6 +80,55 @@ async def test_it_waits_for_a_pod_that_ends_gracefully_and_says_so(client: Any) 
     assert condition["message"] == "Some resources are remaining: pods. has 1 resource instances"
     await client.delete("pods", "p", "end", grace_period_seconds=0)
     await gone(client, "namespaces", "end", "")
+
+
+async def test_pods_end_before_anything_that_they_use_goes(client: Any) -> None:
+    pod = make_pod()
+    pod["spec"]["nodeName"] = "n1"
+    await client.create("pods", pod, "end")
+    await client.create("secrets", {"metadata": {"name": "s"}}, "end")
+    await client.delete("namespaces", "end")
+    condition = await _condition(client, "NamespaceContentRemaining", "True")
+    assert condition["message"] == "Some resources are remaining: pods. has 1 resource instances"
+    assert (await client.get("secrets", "s", "end"))["metadata"].get("deletionTimestamp") is None
+    await client.delete("pods", "p", "end", grace_period_seconds=0)
+    await gone(client, "namespaces", "end", "")
+
+
+async def test_what_cannot_be_deleted_is_told(tmp_path: Path) -> None:
+    async with _controlled(tmp_path, ["configmaps", "things.example.com"]) as client:
+        await client.delete("namespaces", "end")
+        condition = await _condition(client, "NamespaceDeletionContentFailure", "True")
+        assert condition["reason"] == "ContentDeletionFailed"
+        assert condition["message"] == (
+            "Failed to delete all resource types, 1 remaining: the server could not find the requested resource"
+        )
+
+
+async def test_a_finalizer_of_somebody_else_outlives_ours(client: Any) -> None:
+    await client.create("namespaces", {"metadata": {"name": "two"}, "spec": {"finalizers": ["example.com/hold"]}})
+    await client.delete("namespaces", "two")
+    async with asyncio.timeout(10):
+        async for event in client.watch("namespaces", resource_version="0", field_selector="metadata.name=two"):
+            if event.object["spec"].get("finalizers") == ["example.com/hold"]:
+                break
+    held = await client.get("namespaces", "two")
+    assert [one["type"] for one in held["status"]["conditions"]] == [
+        "NamespaceDeletionDiscoveryFailure",
+        "NamespaceDeletionGroupVersionParsingFailure",
+        "NamespaceDeletionContentFailure",
+        "NamespaceContentRemaining",
+        "NamespaceFinalizersRemaining",
+    ]
+    assert {(one["status"], one["reason"]) for one in held["status"]["conditions"]} == {
+        ("False", "ResourcesDiscovered"),
+        ("False", "ParsedGroupVersions"),
+        ("False", "ContentDeleted"),
+        ("False", "ContentRemoved"),
+        ("False", "ContentHasNoFinalizers"),
+    }
+    await client.update("namespaces", {**held, "spec": {}}, subresource="finalize")
+    await gone(client, "namespaces", "two", "")
 
 
 async def test_it_waits_for_finalizers_and_names_them(client: Any) -> None:

@@ -1,12 +1,16 @@
-"""A namespace that ends: everything in it is deleted, then the namespace itself is let go (its finalizer removed)."""
+"""A namespace that ends: its pods are deleted, then all else in it, then it is let go itself (its finalizer removed).
+
+Sources: Kubernetes documentation, "Namespaces"; KEP-5080 for the order; the conditions are worded as the real ones.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 from podstead import clock
-from podstead.client.base import Client, Object
+from podstead.client.base import Client, Metadata, Object
 from podstead.client.informer import Informer
 from podstead.controllers.base import WorkQueue
 from podstead.objects.errors import StatusError
@@ -15,38 +19,72 @@ from podstead.objects.kinds import SERVED
 FINALIZER = "kubernetes"
 _LOOK_AGAIN = 5.0
 """Seconds after which contents that a finalizer holds are looked at again; the end of a pod is seen at once."""
+_TOGETHER = 64
+"""Objects that are deleted at once, so that they share commits."""
 
 _SETTLED = (
-    ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered"),
-    (
-        "NamespaceDeletionGroupVersionParsingFailure",
-        "False",
-        "ParsedGroupVersions",
-        "All legacy kube types successfully parsed",
-    ),
+    ("NamespaceDeletionDiscoveryFailure", "ResourcesDiscovered", "All resources successfully discovered"),
+    ("NamespaceDeletionGroupVersionParsingFailure", "ParsedGroupVersions", "All legacy kube types successfully parsed"),
     (
         "NamespaceDeletionContentFailure",
-        "False",
         "ContentDeleted",
         "All content successfully deleted, may be waiting on finalization",
     ),
+    ("NamespaceContentRemaining", "ContentRemoved", "All content successfully removed"),
+    ("NamespaceFinalizersRemaining", "ContentHasNoFinalizers", "All content-preserving finalizers finished"),
 )
-_NOTHING_HELD = (
-    "NamespaceFinalizersRemaining",
-    "False",
-    "ContentHasNoFinalizers",
-    "All content-preserving finalizers finished",
-)
-_REMAIN = "Some resources are remaining: "
-_HELD = "Some content in the namespace has finalizers remaining: "
+"""The conditions in order, with reason and message of each that is False: nothing to wait for."""
+
+
+@dataclass(slots=True)
+class _Rest:
+    """What could not be deleted yet: instances by resource and by finalizer, and what failed."""
+
+    left: dict[str, int] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
+    errors: list[StatusError] = field(default_factory=list)
+
+    def add(self, resource: str, objects: Iterable[Metadata]) -> None:
+        for metadata in objects:
+            self.left[resource] = self.left.get(resource, 0) + 1
+            for finalizer in metadata.finalizers or ():
+                self.held[finalizer] = self.held.get(finalizer, 0) + 1
+
+    def conditions(self) -> dict[str, tuple[str, str]]:
+        """Return reason and message of each condition that is True."""
+        told: dict[str, tuple[str, str]] = {}
+        if self.errors:
+            texts = ", ".join(sorted(error.message for error in self.errors))
+            text = f"Failed to delete all resource types, {len(self.errors)} remaining: {texts}"
+            told["NamespaceDeletionContentFailure"] = "ContentDeletionFailed", text
+        if self.left:
+            texts = ", ".join(
+                sorted(f"{_full(name)} has {count} resource instances" for name, count in self.left.items())
+            )
+            told["NamespaceContentRemaining"] = "SomeResourcesRemain", f"Some resources are remaining: {texts}"
+        if self.held:
+            texts = ", ".join(sorted(f"{name} in {count} resource instances" for name, count in self.held.items()))
+            text = f"Some content in the namespace has finalizers remaining: {texts}"
+            told["NamespaceFinalizersRemaining"] = "SomeFinalizersRemain", text
+        return told
+
+
+def deletable() -> list[str]:
+    """Return the resources that a namespace may contain, in the order of their deletion.
+
+    Pods first (KEP-5080); events last, for what ends in the meantime still writes some.
+    """
+    wanted = {"delete", "list"}
+    names = dict.fromkeys(info.resource for info in SERVED if info.namespaced and wanted <= set(info.verbs))
+    return sorted(names, key=lambda name: (name != "pods", name.partition(".")[0] == "events"))
 
 
 class NamespaceController:
-    """Source: Kubernetes documentation, Namespaces; "Terminating" conditions as the real controller words them."""
+    """One queue of namespaces that end; the end of a pod in one of them is seen at once."""
 
     def __init__(self, client: Client, resources: Sequence[str] | None = None) -> None:
         self._client = client
-        self._resources = resources or [info.resource for info in SERVED if info.namespaced]
+        self._resources = deletable() if resources is None else list(resources)
         self._queue = WorkQueue("namespaces", self._work)
         self._namespaces = Informer(client, "namespaces")
         self._namespaces.on_add = self._consider
@@ -70,64 +108,75 @@ class NamespaceController:
             group.create_task(self._queue.run())
 
     async def _work(self, name: str) -> None:
+        namespace = await self._current(name)
+        if namespace is None or FINALIZER not in namespace["spec"].get("finalizers", ()):
+            return
+        rest = _Rest()
+        for resource in self._resources:
+            await self._empty(resource, name, rest)
+            if resource == "pods" and rest.left:
+                # What they use (claims, secrets, network policies) stays until they have ended.
+                break
+        namespace = await self._tell(namespace, rest)
+        if rest.errors:
+            raise rest.errors[0]
+        if rest.left:
+            self._queue.add_after(name, _LOOK_AGAIN)
+            return
+        kept = [finalizer for finalizer in namespace["spec"]["finalizers"] if finalizer != FINALIZER]
+        final = {**namespace, "spec": {**namespace["spec"], "finalizers": kept}}
+        await self._client.update("namespaces", final, subresource="finalize")
+
+    async def _current(self, name: str) -> Object | None:
+        """Return the namespace if it is being deleted."""
         try:
             namespace = await self._client.get("namespaces", name)
         except StatusError as error:
             if error.code == 404:
-                return
+                return None
             raise
-        if not namespace["metadata"].get("deletionTimestamp"):
-            return
-        left: dict[str, int] = {}
-        held: dict[str, int] = {}
-        # Events last: what ends in the meantime still writes some.
-        for resource in sorted(self._resources, key=lambda one: one == "events"):
-            await self._empty(resource, name, left, held)
-        if left:
-            await self._tell(namespace, left, held)
-            self._queue.add_after(name, _LOOK_AGAIN)
-            return
-        kept = [finalizer for finalizer in namespace["spec"].get("finalizers", ()) if finalizer != FINALIZER]
-        final = {**namespace, "spec": {**namespace["spec"], "finalizers": kept}}
-        await self._client.update("namespaces", final, subresource="finalize")
+        return namespace if namespace["metadata"].get("deletionTimestamp") else None
 
-    async def _empty(self, resource: str, name: str, left: dict[str, int], held: dict[str, int]) -> None:
-        """Delete all of one resource; what is still there afterwards is counted in `left`, by finalizer in `held`."""
-        for obj in (await self._client.list(resource, name)).items:
-            if not obj["metadata"].get("deletionTimestamp"):
-                try:
-                    await self._client.delete(resource, obj["metadata"]["name"], name, uid=obj["metadata"]["uid"])
-                except StatusError as error:
-                    if error.code not in (404, 409):
-                        raise
-        for obj in (await self._client.list(resource, name)).items:
-            left[resource] = left.get(resource, 0) + 1
-            for finalizer in obj["metadata"].get("finalizers", ()):
-                held[finalizer] = held.get(finalizer, 0) + 1
+    async def _empty(self, resource: str, namespace: str, rest: _Rest) -> None:
+        """Delete all of one resource; `rest` is told what is still there afterwards."""
+        try:
+            objects = (await self._client.list_metadata(resource, namespace)).items
+            todo = [one for one in objects if not one.deletion_timestamp]
+            for start in range(0, len(todo), _TOGETHER):
+                deletions = (self._delete(resource, one) for one in todo[start : start + _TOGETHER])
+                for outcome in await asyncio.gather(*deletions, return_exceptions=True):
+                    if isinstance(outcome, BaseException):
+                        raise outcome
+            if objects:
+                rest.add(resource, (await self._client.list_metadata(resource, namespace)).items)
+        except StatusError as error:
+            rest.errors.append(error)
 
-    async def _tell(self, namespace: Object, left: dict[str, int], held: dict[str, int]) -> None:
-        """Write the conditions that say what the namespace waits for."""
-        remaining = ", ".join(
-            f"{_full(resource)} has {count} resource instances" for resource, count in sorted(left.items())
-        )
-        finalizers = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(held.items()))
-        wanted = [*_SETTLED, ("NamespaceContentRemaining", "True", "SomeResourcesRemain", _REMAIN + remaining)]
-        if held:
-            wanted.append(("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", _HELD + finalizers))
-        else:
-            wanted.append(_NOTHING_HELD)
-        before = {condition["type"]: condition for condition in namespace["status"].get("conditions", ())}
-        conditions = []
-        for kind, status, reason, message in wanted:
-            old = before.get(kind)
-            since = (old and old["status"] == status and old.get("lastTransitionTime")) or clock.rfc3339()
-            conditions.append(
+    async def _delete(self, resource: str, obj: Metadata) -> None:
+        try:
+            await self._client.delete(resource, obj.name, obj.namespace, uid=obj.uid, propagation_policy="Background")
+        except StatusError as error:
+            # Gone, or another of that name, which the next pass finds.
+            if error.code not in (404, 409):
+                raise
+
+    async def _tell(self, namespace: Object, rest: _Rest) -> Object:
+        """Write the conditions if they changed; return the namespace as it is then."""
+        known = {condition["type"]: condition for condition in namespace["status"].get("conditions", ())}
+        true = rest.conditions()
+        own = []
+        for kind, reason, message in _SETTLED:
+            status, (reason, message) = ("True", true[kind]) if kind in true else ("False", (reason, message))
+            old = known.pop(kind, {})
+            since = (old.get("status") == status and old.get("lastTransitionTime")) or clock.rfc3339()
+            own.append(
                 {"type": kind, "status": status, "lastTransitionTime": since, "reason": reason, "message": message}
             )
-        if [condition.get("message") for condition in before.values()] == [one["message"] for one in conditions]:
-            return
+        conditions = [*known.values(), *own]
+        if conditions == namespace["status"].get("conditions"):
+            return namespace
         told = {**namespace, "status": {**namespace["status"], "conditions": conditions}}
-        await self._client.update("namespaces", told, subresource="status")
+        return await self._client.update("namespaces", told, subresource="status")
 
 
 def _full(resource: str) -> str:
