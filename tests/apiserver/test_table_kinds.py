@@ -223,7 +223,7 @@ KINDS: list[tuple[str, str, list[str], dict[str, Any], list[Any]]] = [
     ),
     (
         "autoscaling",
-        "scales",
+        "scale",
         ["Name", "Desired:integer", "Available:integer", "Age"],
         made(spec={"replicas": 3}, status={"replicas": 1}),
         [3, 1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -437,15 +438,67 @@ async def test_the_client_says_what_rows_include(instance: Instance, include: st
     assert (included and included["kind"]) == kind
 
 
-async def test_the_older_table_and_partial_objects_are_served(instance: Instance) -> None:
+async def test_a_watch_includes_the_same(instance: Instance) -> None:
     await instance.create_pod()
-    table = await instance.get("/api/v1/pods", TABLE.replace("v=v1", "v=v1beta1"))
-    assert table["apiVersion"] == table["rows"][0]["object"]["apiVersion"] == "meta.k8s.io/v1beta1"
-    partial = "application/json;as=PartialObjectMetadata{};v=v1;g=meta.k8s.io"
-    one = await instance.get("/api/v1/namespaces/default/pods/box", partial.format(""))
-    many = await instance.get("/api/v1/pods", partial.format("List"))
-    assert one["kind"] == "PartialObjectMetadata" and "spec" not in one
-    assert many["kind"] == "PartialObjectMetadataList" and many["items"] == [one]
+    for include, kind in (("None", None), ("Metadata", "PartialObjectMetadata"), ("Object", "Pod")):
+        path = f"/api/v1/pods?watch=1&includeObject={include}"
+        async with instance.http.get(path, headers={"Accept": TABLE}) as response:
+            event = json.loads(await asyncio.wait_for(response.content.readline(), 10))
+        (row,) = event["object"]["rows"]
+        assert row["cells"][0] == "box"
+        assert (row["object"] and row["object"]["kind"]) == kind
+
+
+async def test_an_unknown_way_to_include_is_refused(instance: Instance) -> None:
+    for query in ("includeObject=All", "includeObject=All&watch=1"):
+        answer = await instance.ask("GET", f"/api/v1/pods?{query}", headers={"Accept": TABLE})
+        assert answer.status == 400
+        assert answer.json["message"] == 'unrecognized includeObject value: "All"'
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1"])
+async def test_tables_and_partial_objects_come_in_both_versions(instance: Instance, version: str) -> None:
+    await instance.create_pod()
+    group_version = f"meta.k8s.io/{version}"
+    table = await instance.get("/api/v1/pods", TABLE.replace("v=v1", f"v={version}"))
+    assert table["apiVersion"] == table["rows"][0]["object"]["apiVersion"] == group_version
+    one = await instance.get("/api/v1/namespaces/default/pods/box", partial("PartialObjectMetadata", version))
+    many = await instance.get("/api/v1/pods?limit=1", partial("PartialObjectMetadataList", version))
+    assert set(one) == {"kind", "apiVersion", "metadata"}
+    assert (one["kind"], one["apiVersion"]) == ("PartialObjectMetadata", group_version)
+    assert (many["kind"], many["apiVersion"]) == ("PartialObjectMetadataList", group_version)
+    assert many["items"] == [one] and many["metadata"]["resourceVersion"]
+
+
+def partial(kind: str, version: str = "v1") -> str:
+    """The Accept header of client-go's metadata client, which would rather have protobuf."""
+    form = f"as={kind};g=meta.k8s.io;v={version}"
+    return f"application/vnd.kubernetes.protobuf;{form},application/json;{form},application/json"
+
+
+async def test_writes_answer_with_metadata_alone_where_that_is_asked_for(instance: Instance) -> None:
+    """A controller that knows no types (garbage collection, finalizers) patches and deletes like this."""
+    await instance.create_pod(bound=False)
+    path, accept = "/api/v1/namespaces/default/pods/box", {"Accept": partial("PartialObjectMetadata")}
+    patch = json.dumps({"metadata": {"labels": {"a": "b"}}})
+    merge = {**accept, "Content-Type": "application/merge-patch+json"}
+    patched = (await instance.ask("PATCH", path, data=patch, headers=merge)).json
+    assert set(patched) == {"kind", "apiVersion", "metadata"}
+    assert (patched["kind"], patched["metadata"]["labels"]) == ("PartialObjectMetadata", {"a": "b"})
+    missing = await instance.ask("GET", path + "x", headers=accept)
+    assert (missing.status, missing.json["kind"]) == (404, "Status")
+
+
+async def test_tables_of_pages_go_on_where_the_last_one_ended(instance: Instance) -> None:
+    for name in "abc":
+        body = {"metadata": {"name": name}}
+        assert (await instance.ask("POST", "/api/v1/namespaces/other/configmaps", json=body)).status == 201
+    names, token = [], ""
+    while token is not None:
+        page = await instance.get(f"/api/v1/namespaces/other/configmaps?limit=2&continue={token}", TABLE)
+        names.append([row["cells"][0] for row in page["rows"]])
+        token = page["metadata"].get("continue")
+    assert names == [["a", "b"], ["c"]]
 
 
 @pytest.mark.parametrize(

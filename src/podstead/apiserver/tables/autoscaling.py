@@ -100,7 +100,7 @@ TABLES = {
         ),
         _autoscaler,
     ),
-    "scales": TableFormat(
+    "scale": TableFormat(
         (
             Column(NAME.name, NAME.description),
             Column("Desired", "How many pods there should be.", type="integer"),
