@@ -12,6 +12,9 @@ import aiohttp
 import pytest
 from apiserver_harness import KUBECTL, Instance, eventually
 
+from podstead.registry import watch as watch_module
+from support.registry import ADMIN
+
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
@@ -143,6 +146,26 @@ async def test_a_client_that_goes_frees_its_watch(instance: Instance) -> None:
         assert len(watches) == 1
         stream.response.close()
         await eventually(lambda: not watches and not instance.server._dispatcher.watches)
+
+
+async def test_a_client_that_does_not_read_loses_its_connection_and_holds_up_nobody(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "LOST_SECONDS", 0.05)
+    cache = instance.registry.resources["configmaps"].core.cache
+    monkeypatch.setattr(cache, "_window_events", 20)
+    await make(instance, "big")
+    client = instance.registry.client(ADMIN)
+    async with (
+        watching(instance, f"{CONFIGMAPS}?watch=1") as slow,
+        watching(instance, f"{CONFIGMAPS}?watch=1") as quick,
+    ):
+        await quick.next()
+        assert await slow.next()
+        for turn in range(60):
+            await client.patch("configmaps", "big", "default", {"data": {"x": f"{turn:03}" * 150_000}})
+            assert (await quick.next())["object"]["data"]["x"][:3] == f"{turn:03}"
+        await eventually(lambda: len(cache.watches) == 1)
 
 
 async def test_a_server_that_stops_ends_watches_in_good_order(instance: Instance) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from podstead.objects.errors import StatusError
+from podstead.registry import cache
 from podstead.registry.client import RegistryClient
 from podstead.registry.options import ListOptions
 from podstead.registry.registry import Registry
@@ -63,16 +65,35 @@ async def test_selectors(registry: Registry, client: RegistryClient) -> None:
         (ListOptions(resource_version="abc"), 422, 'Invalid value: "abc"'),
         (ListOptions(resource_version="999999"), 504, "Too large resource version: 999999, current: "),
         (ListOptions(resource_version_match="Exact"), 422, "forbidden unless resourceVersion is provided"),
-        (ListOptions(resource_version="1", resource_version_match="Newest"), 422, "Unsupported value"),
+        (
+            ListOptions(resource_version="1", resource_version_match="Newest"),
+            422,
+            'resourceVersionMatch: Unsupported value: "Newest": supported values: "Exact", "NotOlderThan", ""',
+        ),
         (ListOptions(resource_version="0", resource_version_match="Exact"), 422, "is forbidden for resourceVersion"),
         (ListOptions(continue_token="rubbish"), 400, "continue key is not valid"),
         (ListOptions(continue_token=token(0)), 400, "continue key is not valid"),
         (ListOptions(continue_token=token(3, "/../x")), 400, "continue key is not valid"),
         (ListOptions(continue_token=token(10**30)), 400, "continue key is not valid"),
-        (ListOptions(continue_token="x", resource_version="5"), 400, "not allowed when using continue"),
+        (ListOptions(continue_token=token(3, "a//b")), 400, "continue key is not valid: a//b"),
+        (ListOptions(continue_token=token(3, "//a")), 400, "continue key is not valid: //a"),
+        (ListOptions(continue_token=token(3, "")), 400, "encoded start key empty (version meta.k8s.io/v1)"),
+        (ListOptions(continue_token=token(-2)), 400, "incorrect encoded start resourceVersion"),
+        (ListOptions(continue_token=token(3), resource_version="1"), 400, "not allowed when using continue"),
+        (
+            ListOptions(continue_token=token(3), resource_version_match="Exact"),
+            422,
+            "[resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided, "
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided]",
+        ),
+        (ListOptions(send_initial_events=True), 422, "sendInitialEvents is forbidden for list"),
+        (ListOptions(resource_version=str(2**64)), 422, f'parsing "{2**64}": value out of range'),
     ],
 )
-async def test_what_a_list_refuses(registry: Registry, options: ListOptions, code: int, text: str) -> None:
+async def test_what_a_list_refuses(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, options: ListOptions, code: int, text: str
+) -> None:
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 0.01)
     with pytest.raises(StatusError) as error:
         await registry.resources["configmaps"].list("default", options)
     assert error.value.code == code and text in error.value.message, error.value.message
@@ -146,11 +167,69 @@ async def test_an_expired_token_is_410(tmp_path: Path) -> None:
         await maps.list("default", ListOptions(limit=1, continue_token=first.continue_token))
     assert (error.value.code, error.value.reason) == (410, "Expired")
     assert "The provided continue parameter is too old" in error.value.message
+    # The token in the answer goes on with what is there now.
+    goes_on = error.value.status()["metadata"]["continue"]
+    rest = await maps.list("default", ListOptions(continue_token=goes_on))
+    assert [entry.name for entry in rest.items] == ["m1", "m2"] and rest.revision == registry.revision
+    page = await maps.list("default", ListOptions(continue_token=goes_on, limit=1))
+    assert ([entry.name for entry in page.items], page.remaining) == (["m1"], 1)
+    rest = await maps.list("default", ListOptions(continue_token=page.continue_token))
+    assert [entry.name for entry in rest.items] == ["m2"]
     with pytest.raises(StatusError) as error:
         await maps.list("default", ListOptions(resource_version="2", resource_version_match="Exact"))
     assert (error.value.code, error.value.reason) == (410, "Expired")
     await registry.close()
     await store.close()
+
+
+async def test_a_revision_to_come_is_waited_for(registry: Registry, client: RegistryClient) -> None:
+    version = str(registry.revision + 2)
+    options = ListOptions(resource_version=version)
+    maps = registry.resources["configmaps"]
+    listing = asyncio.create_task(maps.list("default", options))
+    exact = asyncio.create_task(maps.list("default", replace(options, resource_version_match="Exact")))
+    getting = asyncio.create_task(maps.get("default", "b", version))
+    await asyncio.sleep(0)
+    for name in "abc":
+        await client.create("configmaps", make_map(name))
+    async with asyncio.timeout(10):
+        assert [entry.name for entry in (await listing).items][:2] == ["a", "b"]
+        assert [entry.name for entry in (await exact).items] == ["a", "b"]
+        assert (await getting).name == "b"
+
+
+async def test_a_revision_that_does_not_come_is_504_with_a_time_to_retry(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 0.01)
+    with pytest.raises(StatusError) as error:
+        await registry.resources["configmaps"].get("default", "m", "999999")
+    assert (error.value.code, error.value.reason) == (504, "Timeout")
+    assert error.value.message == f"Too large resource version: 999999, current: {registry.revision}"
+    assert error.value.details == {
+        "retryAfterSeconds": 1,
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+    }
+    assert not registry.resources["configmaps"].core.cache._awaited
+
+
+async def test_revision_0_knows_no_limit(registry: Registry, client: RegistryClient) -> None:
+    """As kube-apiserver's cache answers it: whatever is there, whole."""
+    for name in "abc":
+        await client.create("configmaps", make_map(name))
+    page = await registry.resources["configmaps"].list("default", ListOptions(resource_version="0", limit=1))
+    assert (len(page.items), page.continue_token) == (3, "")
+
+
+async def test_pages_of_one_object(registry: Registry, client: RegistryClient) -> None:
+    for name in "abc":
+        await client.create("configmaps", make_map(name))
+    for namespace in ("default", ""):
+        for options in ({"limit": 1}, {"limit": 5}, {"resource_version": "0"}):
+            page = await registry.resources["configmaps"].list(
+                namespace, ListOptions(field_selector="metadata.name=b", **options)
+            )
+            assert ([entry.name for entry in page.items], page.continue_token, page.remaining) == (["b"], "", None)
 
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:

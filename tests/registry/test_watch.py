@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from podstead.objects.errors import StatusError
+from podstead.registry import cache
+from podstead.registry import watch as watches
 from podstead.registry.client import RegistryClient
 from podstead.registry.options import ListOptions
 from podstead.registry.registry import Registry
@@ -194,11 +196,55 @@ async def test_no_initial_events_when_they_are_not_wanted(registry: Registry, cl
         assert shown(await take(watch, 1)) == [("ADDED", "b")]
 
 
+async def test_a_watch_list_of_a_revision_to_come_waits_for_it(registry: Registry, client: RegistryClient) -> None:
+    """The initial state, and the bookmark that ends it, are not older than the revision asked for."""
+    options = ListOptions(
+        send_initial_events=True,
+        resource_version_match="NotOlderThan",
+        resource_version=str(registry.revision + 2),
+        allow_bookmarks=True,
+    )
+    async with registry.resources["configmaps"].watch("default", options) as watch:
+        waiting = asyncio.create_task(take(watch, 3))
+        await asyncio.sleep(0)
+        for name in "ab":
+            await client.create("configmaps", make_map(name))
+        first = await waiting
+        assert shown(first) == [("ADDED", "a"), ("ADDED", "b"), ("BOOKMARK", "")]
+        assert first[2].object["metadata"]["resourceVersion"] == str(registry.revision)
+        await client.create("configmaps", make_map("c"))
+        assert shown(await take(watch, 1)) == [("ADDED", "c")]
+
+
+async def test_a_watch_list_that_waits_in_vain_is_told(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 0.01)
+    options = ListOptions(
+        send_initial_events=True,
+        resource_version_match="NotOlderThan",
+        resource_version="999999",
+        allow_bookmarks=True,
+    )
+    async with registry.resources["configmaps"].watch("default", options) as watch:
+        (event,) = await watch.batch()
+        assert await watch.batch() == []
+    status = event.object
+    assert (event.type.value, status["code"], status["reason"]) == ("ERROR", 504, "Timeout")
+    assert status["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         (ListOptions(send_initial_events=True), "sendInitialEvents requires setting resourceVersionMatch"),
         (ListOptions(resource_version_match="Exact", resource_version="1"), "resourceVersionMatch is forbidden"),
+        (
+            ListOptions(resource_version_match="Exact", resource_version="1", send_initial_events=True),
+            'Unsupported value: "Exact": supported values: "NotOlderThan"',
+        ),
+        (
+            ListOptions(resource_version_match="NotOlderThan", send_initial_events=True, continue_token="x"),
+            "resourceVersionMatch is forbidden when continue is provided",
+        ),
     ],
 )
 async def test_what_a_watch_refuses(registry: Registry, options: ListOptions, text: str) -> None:
@@ -331,6 +377,59 @@ async def test_the_timer_sends_them(tmp_path: Path) -> None:
         assert (await take(watch, 1))[0].type.value == "BOOKMARK"
     await registry.close()
     await store.close()
+
+
+async def test_a_last_bookmark_comes_before_the_end(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watches, "LAST_BOOKMARK_SECONDS", 0.01)
+    options = ListOptions(resource_version=str(registry.revision), allow_bookmarks=True, timeout_seconds=0.02)
+    async with asyncio.timeout(10), registry.resources["configmaps"].watch("default", options) as watch:
+        assert [event.type.value async for event in watch] == ["BOOKMARK"]
+
+
+async def test_what_is_handed_out_at_once_is_bounded_in_bytes(registry: Registry, client: RegistryClient) -> None:
+    """A watcher that does not read holds one batch, whatever the size of the objects."""
+    begin = str(registry.revision)
+    for number in range(5):
+        await client.create("configmaps", make_map(f"m{number}", {"x": "x" * 600_000}))
+    maps = registry.resources["configmaps"]
+    for version in (begin, "0"):
+        async with maps.watch("default", ListOptions(resource_version=version)) as watch:
+            assert [len(await watch.batch()) for _ in range(3)] == [2, 2, 1]
+
+
+async def test_the_window_is_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_registry(tmp_path / "state.db") as registry:
+        maps = registry.resources["configmaps"]
+        held = maps.core.cache
+        monkeypatch.setattr(held, "_window_bytes", 100_000)
+        begin, client = registry.revision, registry.client(ADMIN)
+        await client.create("configmaps", make_map("m"))
+        for turn in range(30):
+            await client.patch("configmaps", "m", "default", {"data": {"x": str(turn) * 5_000}})
+        assert 50_000 < sum(len(change.entry.encoded) for change in held.window) == held._held <= 100_000
+        async with maps.watch("", ListOptions(resource_version=str(begin))) as watch:
+            assert (await take(watch, 1))[0].object["message"] == f"too old resource version: {begin} ({held.oldest})"
+        async with maps.watch("", ListOptions(resource_version=str(held.oldest))) as watch:
+            events = await take(watch, len(held.window))
+            assert [event.entry.revision for event in events] == [change.revision for change in held.window]
+
+
+async def test_who_does_not_ask_again_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the end of its time, or out of the window: whoever sends for it learns that nobody takes anything."""
+    monkeypatch.setattr(watches, "LOST_SECONDS", 0.01)
+    async with asyncio.timeout(20), open_registry(tmp_path / "state.db", window_events=5) as registry:
+        client = registry.client(ADMIN)
+        maps = registry.resources["configmaps"]
+        for seconds in (0.01, None):
+            gone, name = asyncio.Event(), "timed" if seconds else "cut"
+            options = ListOptions(resource_version=str(registry.revision), timeout_seconds=seconds)
+            async with maps.watch("default", options) as watch:
+                watch.lost = gone.set
+                await client.create("configmaps", make_map(name))
+                assert len(await watch.batch()) == 1
+                for turn in range(10 if seconds is None else 0):
+                    await client.patch("configmaps", name, "default", {"data": {"turn": str(turn)}})
+                await gone.wait()
 
 
 async def test_a_watch_ends_with_its_time_and_with_the_registry(registry: Registry) -> None:

@@ -43,7 +43,8 @@ def list_meta(listing: Listing) -> dict[str, Any]:
 async def watch(call: Call, target: Target, watches: set[Watch]) -> web.StreamResponse:
     """Stream events until the watch ends or the client goes; `watches` holds it meanwhile, for whoever ends them all.
 
-    What has piled up since the last write goes out in one.
+    What has piled up since the last write goes out in one. A client that does not read loses its connection once its
+    watch has been cut or is over: nothing else would end the write.
     """
     renderer = Renderer.of(target.info, call.accept, call.info.query, streamed=True)
     options = query.list_options(call.info.query, watch=True, name=target.name)
@@ -51,6 +52,8 @@ async def watch(call: Call, target: Target, watches: set[Watch]) -> web.StreamRe
         watches.add(events)
         try:
             response = await call.stream(JSON)
+            if call.request.transport is not None:
+                events.lost = call.request.transport.abort
             while batch := await events.batch():
                 await response.write(b"".join(map(renderer.event, batch)))
             await response.write_eof()

@@ -23,6 +23,18 @@ _decode = msgspec.json.Decoder().decode
 
 encode = _encoder.encode
 
+
+class _Labels(msgspec.Struct):
+    labels: dict[str, str] | None = None
+
+
+class _Labelled(msgspec.Struct):
+    metadata: _Labels
+
+
+_decode_labels = msgspec.json.Decoder(_Labelled).decode
+_NO_LABELS: dict[str, str] = {}
+
 _OWN_REFERENCES = 2
 """What sys.getrefcount counts of an object that only its entry holds: the entry's own and the call's."""
 
@@ -30,7 +42,7 @@ _OWN_REFERENCES = 2
 class Entry:
     """An object at `revision`. `object` is shared: never change it. `encoded` is the complete JSON object."""
 
-    __slots__ = ("_fields", "_object", "encoded", "key", "revision", "splice")
+    __slots__ = ("_fields", "_labels", "_object", "encoded", "key", "revision", "splice")
 
     def __init__(self, key: str, revision: int, encoded: bytes, splice: int = 0) -> None:
         self.key = key
@@ -40,6 +52,7 @@ class Entry:
         """Offset of the first digit of the revision in `encoded`; 0 where there is none (a Status, a dry run)."""
         self._object: dict[str, Any] | None = None
         self._fields: dict[str, str] | None = None
+        self._labels: dict[str, str] | None = None
 
     @property
     def object(self) -> dict[str, Any]:
@@ -49,10 +62,17 @@ class Entry:
 
     @property
     def labels(self) -> dict[str, str]:
-        return self.object["metadata"].get("labels") or {}
+        """Found without decoding the rest, for whoever selects by them sees every object."""
+        if self._object is not None:
+            return self._object["metadata"].get("labels") or _NO_LABELS
+        if self._labels is None:
+            self._labels = _decode_labels(self.encoded).metadata.labels or _NO_LABELS
+        return self._labels
 
     @property
     def name(self) -> str:
+        if self.key:
+            return self.key[self.key.rindex("/") + 1 :]
         name: str = self.object["metadata"].get("name", "")
         return name
 
@@ -77,6 +97,7 @@ class Entry:
 
         A decoded object takes ten times the memory of its bytes, and most are looked at once.
         """
+        self._labels = None
         if self._object is not None and sys.getrefcount(self._object) <= _OWN_REFERENCES:
             self._object = None
 

@@ -7,7 +7,7 @@ from podstead.registry.core import Core, Object
 from podstead.registry.create import create
 from podstead.registry.delete import delete, delete_collection
 from podstead.registry.entry import Entry
-from podstead.registry.lists import Listing, list_objects, parse_revision, too_large
+from podstead.registry.lists import Listing, fresh, list_objects, parse_revision
 from podstead.registry.options import DeleteOptions, ListOptions, PatchRequest, RequestContext, WriteOptions
 from podstead.registry.patch import patch
 from podstead.registry.subresources import create_subresource
@@ -35,9 +35,7 @@ class ResourceRegistry:
 
     async def get(self, namespace: str, name: str, resource_version: str = "") -> Entry:
         """404 where it is not there. `resource_version`: not older than that."""
-        wanted = parse_revision(self.core, resource_version)
-        if wanted > self.core.cache.revision:
-            raise too_large(self.core, wanted)
+        await fresh(self.core, parse_revision(self.core, resource_version))
         return self.core.current(namespace, name)
 
     async def list(self, namespace: str, options: ListOptions = _LIST) -> Listing:

@@ -28,6 +28,8 @@ class Selection:
                 self.name = value
 
     def matches(self, entry: Entry) -> bool:
+        if self.name and entry.name != self.name:
+            return False
         if self._labels is not None and not self._labels.matches(entry.labels):
             return False
         return self._fields is None or self._fields.matches(self._fields_of(entry))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from podstead.objects import errors
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 BATCH = 256
 """Events handed out at once: enough to join in one write, few enough that others get their turn."""
+BATCH_BYTES = 1 << 20
+"""Bytes of objects after which no more are handed out at once: a watcher that does not read holds no more than that."""
+LAST_BOOKMARK_SECONDS = 2.0
+"""How long before its end a watch gets a last bookmark, as kube-apiserver does: what follows goes on from there."""
+LOST_SECONDS = 5.0
+"""What a consumer has, once its watch is over or has been cut, to finish what it is sending."""
 
 
 class Event:
@@ -124,9 +130,19 @@ class Watch:
         self._ready: deque[Event] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
+        self._fallen = False
+        self.lost: Callable[[], None] | None = None
+        """Called once it is clear that the consumer does not take what it has been given: it fell out of the window,
+        or the watch is over and it still does not ask. For one who waits for somebody else, to let go of that one."""
         self._timer: asyncio.TimerHandle | None = None
         if timeout is not None:
-            self._timer = asyncio.get_running_loop().call_later(timeout, self.close)
+            call_later = asyncio.get_running_loop().call_later
+            early = bookmarks and timeout > LAST_BOOKMARK_SECONDS
+            self._timer = (
+                call_later(timeout - LAST_BOOKMARK_SECONDS, self._say_goodbye)
+                if early
+                else call_later(timeout, self._expire)
+            )
         cache.watches.add(self)
 
     # -- for the consumer
@@ -172,6 +188,8 @@ class Watch:
 
     def offer(self, changes: list[Change], end: int) -> None:
         """Take note of changes just added to the window, whose new end is `end`; wakes only for what concerns it."""
+        if self._cursor < self._cache.first:
+            self._fall()
         if self._waiter is None or self._waiter.done():
             return
         if any(change.seen_by(self._selection, self._prefix) for change in changes if change.revision > self._after):
@@ -185,6 +203,29 @@ class Watch:
             self._bookmark_due = True
             self._wake()
 
+    def _say_goodbye(self) -> None:
+        self.bookmark()
+        self._timer = asyncio.get_running_loop().call_later(LAST_BOOKMARK_SECONDS, self._expire)
+
+    def _expire(self) -> None:
+        busy = self._waiter is None
+        self.close()
+        if busy:
+            self._timer = asyncio.get_running_loop().call_later(LOST_SECONDS, self._lose)
+
+    def _fall(self) -> None:
+        """It fell out of the window: it gets its 410 with the next batch, if it asks for one in time."""
+        if not self._fallen:
+            self._fallen = True
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(LOST_SECONDS, self._lose)
+
+    def _lose(self) -> None:
+        lost, self.lost = self.lost, None
+        if lost is not None:
+            lost()
+
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -193,16 +234,23 @@ class Watch:
         if self._closed:
             return []
         events: list[Event] = []
-        while self._initial and len(events) < BATCH:
+        size = 0
+        while self._initial and len(events) < BATCH and size < BATCH_BYTES:
             events.append(self._initial.popleft())
+            size += len(events[-1].entry.encoded)
         cache = self._cache
         if self._cursor < cache.first:
+            self._initial.clear()
             return [*events, self._cut()]
-        while self._cursor < cache.end and len(events) < BATCH:
+        if self._initial:
+            return events
+        while self._cursor < cache.end and len(events) < BATCH and size < BATCH_BYTES:
             change = cache.window[self._cursor - cache.first]
             self._cursor += 1
             if change.revision > self._after and (event := change.seen_by(self._selection, self._prefix)):
                 events.append(event)
+                size += len(event.entry.encoded)
+                self._after = change.revision
         if self._bookmark_due and self._cursor == cache.end:
             self._bookmark_due = False
             events.append(cache.bookmark(cache.revision))
@@ -214,12 +262,56 @@ class Watch:
         return expired_event(f"too old resource version: {max(self._after, 1)} ({oldest})")
 
 
+class LateWatch(Watch):
+    """A watch list of a revision that is not reached yet: it begins when it is, or fails as a list would.
+
+    `begin` gives the initial events of that moment; `late` the error.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        prefix: str,
+        selection: Selection,
+        *,
+        revision: int,
+        begin: Callable[[], Iterable[Event]],
+        late: Callable[[], errors.StatusError],
+        bookmarks: bool,
+        timeout: float | None,
+    ) -> None:
+        super().__init__(
+            cache,
+            prefix,
+            selection,
+            initial=(),
+            after=cache.revision,
+            cursor=cache.end,
+            bookmarks=bookmarks,
+            timeout=timeout,
+        )
+        self._awaited: int | None = revision
+        self._begin = begin
+        self._late = late
+
+    async def batch(self) -> list[Event]:
+        if self._awaited is not None:
+            revision, self._awaited = self._awaited, None
+            if not await self._cache.reach(revision):
+                self.close()
+                return [Event(EventType.ERROR, unstored(self._late().status()))]
+            self._initial.extend(self._begin())
+            self._after, self._cursor = self._cache.revision, self._cache.end
+        return await super().batch()
+
+
 class FailedWatch(Watch):
     """A watch that could not start: one ERROR event in the stream, as Kubernetes answers a watch that is authorized."""
 
     def __init__(self, error: errors.StatusError) -> None:
         self._error: list[Event] = [Event(EventType.ERROR, unstored(error.status()))]
         self._ready = deque()
+        self.lost = None
 
     async def batch(self) -> list[Event]:
         events, self._error = self._error, []
