@@ -63,6 +63,30 @@ async def test_a_name_is_generated(client: RegistryClient) -> None:
     assert all(re.fullmatch("x-[bcdfghjklmnpqrstvwxz2456789]{5}", name) for name in names)
 
 
+async def test_no_name_can_be_generated(client: RegistryClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = iter("a" * 9)
+    monkeypatch.setattr("podstead.objects.meta.generate_name", lambda base: base + next(names))
+    wanted = {"metadata": {"generateName": "x-", "namespace": "default"}}
+    await client.create("configmaps", wanted)
+    with pytest.raises(StatusError) as error:
+        await client.create("configmaps", wanted)
+    assert (error.value.code, error.value.reason) == (409, "AlreadyExists")
+    assert error.value.message == (
+        'configmaps "x-a" already exists, the server was not able to generate a unique name for the object'
+    )
+    # Where one of them is free, nobody notices the others.
+    names = iter("aaab")
+    assert (await client.create("configmaps", wanted))["metadata"]["name"] == "x-b"
+
+
+async def test_an_owner_is_named_once(registry: Registry, ctx: RequestContext) -> None:
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "n", "uid": "1"}
+    made = await registry.resources["configmaps"].create(ctx, "default", make_map(ownerReferences=[owner, owner]))
+    assert made.object["metadata"]["ownerReferences"] == [owner]
+    assert ctx.warnings[-1].startswith(".metadata.ownerReferences contains duplicate entries; API server dedups")
+    assert ctx.warnings[-1].endswith("duplicate UID(s) observed: 1")
+
+
 async def test_a_namespace_gets_its_finalizer_phase_and_label(client: RegistryClient) -> None:
     namespace = await client.create("namespaces", {"metadata": {"generateName": "n-"}})
     assert namespace["spec"] == {"finalizers": ["kubernetes"]} and namespace["status"] == {"phase": "Active"}

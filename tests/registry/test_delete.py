@@ -113,8 +113,17 @@ async def test_the_answer_is_a_status_or_the_object(
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [
-        (DeleteOptions(uid="x"), 409, "Precondition failed: UID in precondition: x, UID in object meta: "),
-        (DeleteOptions(resource_version="1"), 409, "Precondition failed: ResourceVersion in precondition: 1"),
+        (
+            DeleteOptions(uid="x"),
+            409,
+            'Operation cannot be fulfilled on ConfigMap "m": the UID in the precondition (x) does not match the UID in '
+            "record (",
+        ),
+        (
+            DeleteOptions(resource_version="1"),
+            409,
+            "the ResourceVersion in the precondition (1) does not match the ResourceVersion in record (",
+        ),
         (
             DeleteOptions(propagation_policy="Sideways"),
             422,

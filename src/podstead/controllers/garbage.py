@@ -19,7 +19,7 @@ from podstead.controllers.base import WorkQueue
 from podstead.controllers.ownergraph import FOREGROUND, ORPHAN, Node, OwnerGraph, node_of
 from podstead.objects.errors import StatusError
 from podstead.objects.exchange import OwnerReference
-from podstead.objects.kinds import SERVED, ResourceInfo, by_kind
+from podstead.objects.kinds import SERVED, ResourceInfo, by_kind, by_resource
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +51,12 @@ class _Owners:
 def collectable() -> list[str]:
     """Return the resources whose objects may own and be owned."""
     wanted = {"delete", "list", "watch"}
-    return list(dict.fromkeys(info.resource for info in SERVED if wanted <= set(info.verbs) and _owned(info)))
+    return [info.resource for info in SERVED if wanted <= set(info.verbs) and info.resource not in _IGNORED]
 
 
-def _owned(info: ResourceInfo) -> bool:
-    return info.resource not in _IGNORED
+def _owning(reference: OwnerReference) -> ResourceInfo | None:
+    """Return the resource of an owner, as it is stored; None for a kind that is not served."""
+    return by_kind(reference.api_version, reference.kind)
 
 
 class GarbageCollector:
@@ -167,7 +168,7 @@ class GarbageCollector:
         owner = self._graph.nodes.get(reference.uid)
         if owner is not None and owner.foreground:
             return True
-        info = by_kind(reference.api_version, reference.kind)
+        info = _owning(reference)
         if info is None:
             return False
         place = info.resource, node.namespace if info.namespaced else "", reference.name
@@ -258,7 +259,7 @@ class GarbageCollector:
 
     async def _owner(self, node: Node, reference: OwnerReference) -> Metadata | None:
         """Return the owner, None if it is gone. Raises _Unresolvable."""
-        info = by_kind(reference.api_version, reference.kind)
+        info = _owning(reference)
         if info is None:
             raise _Unresolvable
         if info.namespaced and not node.namespace:
@@ -302,7 +303,7 @@ class GarbageCollector:
             f"[{reference.api_version}/{reference.kind}, namespace: {node.namespace}, name: {reference.name}, "
             f"uid: {reference.uid}]"
         )
-        kind = next(info for info in SERVED if info.resource == node.resource)
+        kind = by_resource(node.resource)
         involved = {
             "kind": kind.kind,
             "namespace": node.namespace,

@@ -75,7 +75,7 @@ def deletable() -> list[str]:
     Pods first (KEP-5080); events last, for what ends in the meantime still writes some.
     """
     wanted = {"delete", "list"}
-    names = dict.fromkeys(info.resource for info in SERVED if info.namespaced and wanted <= set(info.verbs))
+    names = [info.resource for info in SERVED if info.namespaced and wanted <= set(info.verbs)]
     return sorted(names, key=lambda name: (name != "pods", name.partition(".")[0] == "events"))
 
 

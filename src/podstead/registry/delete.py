@@ -84,16 +84,20 @@ async def delete_collection(
 
 
 def _preconditions(core: Core, old: Entry, options: DeleteOptions) -> None:
-    name = old.name
+    why = ""
     if options.uid and options.uid != old.uid:
-        why = f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {old.uid}"
-        raise core.conflict(name, why)
-    if options.resource_version and options.resource_version != str(old.revision):
         why = (
-            f"Precondition failed: ResourceVersion in precondition: {options.resource_version}, "
-            f"ResourceVersion in object meta: {old.revision}"
+            f"the UID in the precondition ({options.uid}) does not match the UID in record ({old.uid}). "
+            "The object might have been deleted and then recreated"
         )
-        raise core.conflict(name, why)
+    elif options.resource_version and options.resource_version != str(old.revision):
+        why = (
+            f"the ResourceVersion in the precondition ({options.resource_version}) does not match the ResourceVersion "
+            f"in record ({old.revision}). The object might have been modified"
+        )
+    if why:
+        # Here Kubernetes says the kind where other conflicts have the resource.
+        raise errors.conflict(core.info.kind, old.name, why, core.info.group)
 
 
 def _marked(core: Core, old: Entry, options: DeleteOptions) -> Object | None:
