@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +88,47 @@ async def test_events_of_one_moment_have_names_of_their_own(client: Any, monkeyp
         with monkeypatch.context() as patched:
             patched.setattr(clock, "now", lambda: moment)
             for number in range(20):
-                recorder.event(reference(POD), NORMAL, "A", str(number))
+                recorder.event(reference(POD), NORMAL, f"A{number}", "a")
     assert len({event["metadata"]["name"] for event in await _events(client)}) == 20
+
+
+async def test_similar_events_are_combined_from_the_tenth_on(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = EventRecorder(client, "kubelet")
+    async with _running(recorder):
+        for number in range(15):
+            recorder.event(reference(POD, f"spec.containers{{{number}}}"), WARNING, "Failed", f"message {number}")
+    events = await _events(client)
+    assert sorted(event["message"] for event in events if event["count"] == 1) == [f"message {n}" for n in range(9)]
+    (combined,) = [event for event in events if event["count"] > 1]
+    assert (combined["count"], combined["message"]) == (6, "(combined from similar events): message 14")
+    # Ten minutes without one, and they are told one by one again.
+    later = clock.now() + timedelta(seconds=601)
+    async with _running(recorder):
+        with monkeypatch.context() as patched:
+            patched.setattr(clock, "now", lambda: later)
+            recorder.event(reference(POD), WARNING, "Failed", "message 15")
+    assert "message 15" in [event["message"] for event in await _events(client)]
+
+
+async def test_one_object_cannot_flood(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    recorder = EventRecorder(client, "kubelet")
+
+    async def record(moment: datetime, count: int, obj: dict[str, Any] = POD) -> list[dict[str, Any]]:
+        async with _running(recorder):
+            with monkeypatch.context() as patched:
+                patched.setattr(clock, "now", lambda: moment)
+                for _ in range(count):
+                    recorder.event(reference(obj), NORMAL, "A", "a")
+        return await _events(client)
+
+    (event,) = await record(start, 40)
+    assert event["count"] == 25
+    # What was not written was counted all the same.
+    (event,) = await record(start + timedelta(seconds=300), 2)
+    assert event["count"] == 41
+    other = {**POD, "metadata": {**POD["metadata"], "name": "other", "uid": new_uid()}}
+    assert len(await record(start, 1, other)) == 2
 
 
 async def test_a_very_long_name_and_message_still_make_an_event(client: Any) -> None:

@@ -1,7 +1,7 @@
 """Events (core/v1) as components record them: queued, written off the hot path, repeated ones counted up.
 
 Repeats of the same event (object, field path, type, reason, message) raise `count` and `lastTimestamp` of the first
-one by a patch, as the event correlator of client-go does.
+one by a patch; many similar ones are combined, and floods are cut (client.correlation).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from datetime import datetime
 
 from podstead import clock
 from podstead.client.base import Client, Object
+from podstead.client.correlation import Correlator, Record
 from podstead.objects.errors import StatusError
 
 log = logging.getLogger(__name__)
@@ -28,19 +29,6 @@ _LAST_WORDS = 1.0
 _REMEMBERED = 4096
 _NAME_LIMIT = 253
 _QUEUED = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    involved: tuple[tuple[str, str], ...]
-    type: str
-    reason: str
-    message: str
-    moment: datetime
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        return self.involved, self.type, self.reason, self.message
 
 
 @dataclass(slots=True)
@@ -70,15 +58,16 @@ class EventRecorder:
         self._client = client
         self._component = component
         self._host = host
-        self._queue: deque[_Record] = deque(maxlen=_QUEUED)
+        self._queue: deque[Record] = deque(maxlen=_QUEUED)
         self._wake = asyncio.Event()
         self._written: OrderedDict[tuple[object, ...], _Written] = OrderedDict()
         self._last_stamp = 0
+        self._correlator = Correlator()
 
     def event(self, involved: dict[str, str], type_: str, reason: str, message: str) -> None:
         """Queue an event about `involved` (see `reference`); `message` is cut at 1,024 bytes, as the API demands."""
         message = message.encode()[:1024].decode(errors="ignore")
-        self._queue.append(_Record(tuple(involved.items()), type_, reason, message, clock.now()))
+        self._queue.append(Record(tuple(involved.items()), type_, reason, message, clock.now()))
         self._wake.set()
 
     async def run(self) -> None:
@@ -96,9 +85,12 @@ class EventRecorder:
 
     async def _flush(self) -> None:
         records, self._queue = list(self._queue), deque(maxlen=_QUEUED)
-        fresh: dict[tuple[object, ...], _Record] = {}
-        for record in records:
-            if record.key in self._written or record.key in fresh:
+        fresh: dict[tuple[object, ...], Record] = {}
+        for record in map(self._correlator.combine, records):
+            if not self._correlator.allows(record):
+                if (written := self._written.get(record.key)) is not None:
+                    written.count += 1
+            elif record.key in self._written or record.key in fresh:
                 await self._write_all(fresh)
                 fresh = {}
                 await self._guarded(self._repeat(record))
@@ -106,7 +98,7 @@ class EventRecorder:
                 fresh[record.key] = record
         await self._write_all(fresh)
 
-    async def _write_all(self, fresh: dict[tuple[object, ...], _Record]) -> None:
+    async def _write_all(self, fresh: dict[tuple[object, ...], Record]) -> None:
         if fresh:
             await asyncio.gather(*(self._guarded(self._create(record)) for record in fresh.values()))
 
@@ -119,7 +111,7 @@ class EventRecorder:
         except Exception:
             log.exception("event not written")
 
-    async def _create(self, record: _Record) -> None:
+    async def _create(self, record: Record) -> None:
         involved = dict(record.involved)
         namespace = involved.get("namespace", "default")
         name = self._name(involved["name"], record.moment)
@@ -148,12 +140,12 @@ class EventRecorder:
         suffix = f".{self._last_stamp:x}"
         return involved[: _NAME_LIMIT - len(suffix)].rstrip("-.") + suffix
 
-    async def _repeat(self, record: _Record) -> None:
+    async def _repeat(self, record: Record) -> None:
         written = self._written.get(record.key)
         if written is None:
             return await self._create(record)
         namespace = dict(record.involved).get("namespace", "default")
-        patch = {"count": written.count + 1, "lastTimestamp": clock.rfc3339(record.moment)}
+        patch = {"count": written.count + 1, "lastTimestamp": clock.rfc3339(record.moment), "message": record.message}
         try:
             await self._client.patch("events", written.name, namespace, patch)
         except StatusError as error:
