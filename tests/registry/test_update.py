@@ -75,7 +75,7 @@ async def test_json_patch_and_what_it_refuses(registry: Registry, client: Regist
     assert error.value.code == 422
     maps = registry.resources["configmaps"]
     with pytest.raises(StatusError) as error:
-        await maps.patch(ctx, "default", "m", PatchRequest("application/apply-patch+yaml", b"{}"))
+        await maps.patch(ctx, "default", "m", PatchRequest("application/json", b"{}"))
     assert error.value.code == 415 and "application/merge-patch+json" in error.value.message
     with pytest.raises(StatusError) as error:
         await maps.patch(ctx, "default", "m", PatchRequest(PatchType.MERGE, b'{"data": '))

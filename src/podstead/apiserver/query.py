@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from podstead.apiserver.request import flag, integer, optional_flag, text
@@ -51,19 +51,30 @@ def _watch_timeout(seconds: int | None) -> float:
     return float(seconds)
 
 
-def write_options(query: Query, kind: str) -> WriteOptions:
+def patch_options(query: Query, *, applies: bool) -> tuple[WriteOptions, bool | None]:
+    """Return the options of a patch, which for a server-side apply must name a manager, and `force`.
+
+    Raises StatusError 400, 422.
+    """
+    force = optional_flag(query, "force")
+    problems = []
+    if not applies and force is not None:
+        problems.append(
+            FieldError("force", "FieldValueForbidden", "Forbidden: may not be specified for non-apply patch")
+        )
+    if applies and not text(query, "fieldManager"):
+        problems.append(FieldError("fieldManager", "FieldValueRequired", "Required value: is required for apply patch"))
+    return write_options(query, "PatchOptions", problems), force
+
+
+def write_options(query: Query, kind: str, found: Sequence[FieldError] = ()) -> WriteOptions:
     """Return the options of a create, update or patch; `kind` (CreateOptions ...) is for the message.
 
-    Raises StatusError 422.
+    Raises StatusError 422 for what is wrong with them, `found` included.
     """
     dry_run, problems = _dry_run(query.get("dryRun", ()))
     manager = text(query, "fieldManager")
-    if len(manager.encode()) > _FIELD_MANAGER_LIMIT:
-        why = f"Too long: may not be more than {_FIELD_MANAGER_LIMIT} bytes"
-        problems.append(FieldError("fieldManager", "FieldValueTooLong", why))
-    elif any(unicodedata.category(letter)[0] == "C" for letter in manager):
-        why = f'Invalid value: "{manager}": should only contain printable characters'
-        problems.append(FieldError("fieldManager", "FieldValueInvalid", why))
+    problems = [*found, *_manager(manager), *problems]
     validation = _VALIDATIONS.get(text(query, "fieldValidation"))
     if validation is None:
         listed = ", ".join(f'"{value}"' for value in _VALIDATIONS)
@@ -72,6 +83,18 @@ def write_options(query: Query, kind: str) -> WriteOptions:
     if problems or validation is None:
         raise invalid(kind, "", problems, "meta.k8s.io")
     return WriteOptions(dry_run=dry_run, field_manager=manager, field_validation=validation)
+
+
+def _manager(manager: str) -> Iterator[FieldError]:
+    if len(manager.encode()) > _FIELD_MANAGER_LIMIT:
+        why = f"Too long: may not be more than {_FIELD_MANAGER_LIMIT} bytes"
+        yield FieldError("fieldManager", "FieldValueTooLong", why)
+    position = 0
+    for letter in manager:
+        if not letter.isprintable():
+            why = f"invalid character U+{ord(letter):04X} (at position {position})"
+            yield FieldError("fieldManager", "FieldValueInvalid", f"Invalid value: {json.dumps(manager)}: {why}")
+        position += len(letter.encode())
 
 
 def _dry_run(values: Any) -> tuple[bool, list[FieldError]]:

@@ -24,6 +24,7 @@ from podstead.apiserver.proxy import SUBRESOURCES
 from podstead.objects.errors import StatusError, internal_error
 from podstead.objects.user import UserInfo
 from podstead.registry.options import RequestContext
+from podstead.registry.ownership import name_of_agent
 from podstead.registry.registry import Registry
 from podstead.streams.dialer import NodeDialer
 from podstead.streams.upgrade import TakenOver
@@ -156,6 +157,7 @@ class ApiServer:
             asked = dataclasses.replace(info, verb="create")
         authorization.check(self._authorizer, call.user, asked)
         authentication.refuse_impersonation(call.request.headers)
+        call.context.manager = name_of_agent(call.request.headers.get("User-Agent", ""))
         if self._dispatcher.is_streaming(call):
             return await self._stream(call)
         try:

@@ -23,12 +23,6 @@ def _renderer(call: Call, target: Target, *, many: bool = False) -> Renderer:
     return Renderer.of(target.info, call.accept, call.info.query, many=many)
 
 
-async def _body(call: Call, supported: tuple[str, ...]) -> tuple[str, bytes]:
-    """Return the body and its media type; raises StatusError 413, 415."""
-    media_type = require_content_type(call.request.headers.get("Content-Type", ""), supported)
-    return media_type, await body.read(call.request)
-
-
 async def _object(call: Call, expected: body.Expected, options_kind: str) -> tuple[Any, WriteOptions]:
     """Return the decoded body and the write's options; raises StatusError 400, 413, 415, 422."""
     options = query.write_options(call.info.query, options_kind)
@@ -70,13 +64,13 @@ async def update(call: Call, target: Target) -> Answer:
 
 async def patch(call: Call, target: Target) -> Answer:
     renderer = _renderer(call, target)
-    options = query.write_options(call.info.query, "PatchOptions")
-    media_type, data = await _body(call, tuple(PatchType))
-    request = PatchRequest(media_type, data)
-    entry = await target.registry.patch(
+    media_type = require_content_type(call.request.headers.get("Content-Type", ""), tuple(PatchType))
+    options, force = query.patch_options(call.info.query, applies=media_type == PatchType.APPLY)
+    request = PatchRequest(media_type, await body.read(call.request), force)
+    entry, created = await target.registry.patch_or_create(
         call.context, target.namespace, target.name, request, _subresource(target), options
     )
-    return Answer(renderer.one(entry))
+    return Answer(renderer.one(entry), 201 if created else 200)
 
 
 async def _delete_options(call: Call) -> DeleteOptions:

@@ -24,6 +24,7 @@ from podstead.objects.exchange import (
 from podstead.objects.user import UserInfo
 from podstead.registry.delete import remove
 from podstead.registry.options import DeleteOptions, ListOptions, PatchRequest, RequestContext, WriteOptions
+from podstead.registry.ownership import name_of_user
 from podstead.registry.resource import ResourceRegistry
 from podstead.registry.watch import Event, Watch
 
@@ -40,7 +41,7 @@ class RegistryClient:
 
     @property
     def _context(self) -> RequestContext:
-        return RequestContext(self._user)
+        return RequestContext(self._user, manager=name_of_user(self._user))
 
     def _resource(self, name: str) -> ResourceRegistry:
         resource = self._resources.get(name)

@@ -9,6 +9,7 @@ from podstead.registry.admission import Operation
 from podstead.registry.core import Core, Lost, Object
 from podstead.registry.entry import Entry, unstored
 from podstead.registry.options import RequestContext, WriteOptions
+from podstead.registry.ownership import own_created
 
 GENERATE_ATTEMPTS = 8
 """How often another name is tried when a generated one is taken."""
@@ -16,11 +17,16 @@ _DUPLICATE_OWNERS = (
     ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject "
     "such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
 )
-_SERVER_OWNED = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink", "managedFields")
+_SERVER_OWNED = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 
 
-async def create(core: Core, ctx: RequestContext, namespace: str, obj: Object, options: WriteOptions) -> Entry:
-    """Return what was created. Raises StatusError 400, 403, 404 (namespace), 409, 422."""
+async def create(
+    core: Core, ctx: RequestContext, namespace: str, obj: Object, options: WriteOptions, *, applied: bool = False
+) -> Entry:
+    """Return what was created. Raises StatusError 400, 403, 404 (namespace), 409, 422.
+
+    `applied`: the object has its managedFields already.
+    """
     new = checked(core, ctx, obj, options)
     metadata = new.setdefault("metadata", {})
     if metadata.pop("resourceVersion", ""):
@@ -28,6 +34,8 @@ async def create(core: Core, ctx: RequestContext, namespace: str, obj: Object, o
         raise errors.bad_request("resourceVersion should not be set on objects to be created")
     place(core, metadata, namespace)
     schema.default(core.info, new)
+    if not applied:
+        own_created(core, ctx, new, options)
     attributes = core.attributes(ctx, Operation.CREATE, namespace, metadata.get("name", ""), dry_run=options.dry_run)
     attributes.object = new
     await core.admission.admit(attributes)

@@ -17,6 +17,8 @@ class RequestContext:
 
     user: UserInfo
     warnings: list[str] = field(default_factory=list)
+    manager: str = ""
+    """The field manager where the write's options name none: from the User-Agent, or the component's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,11 @@ class DeleteOptions:
 
 @dataclass(frozen=True, slots=True)
 class PatchRequest:
-    """A PATCH: `type` is the content type without parameters, `body` its bytes or what they decode to."""
+    """A PATCH: `type` is the content type without parameters, `body` its bytes or what they decode to.
+
+    `force` is for an apply: take over what other managers own.
+    """
 
     type: str
     body: Any
+    force: bool | None = None

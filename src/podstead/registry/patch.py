@@ -1,4 +1,4 @@
-"""Patch: apply a JSON, merge or strategic merge patch to the present state, then update."""
+"""Patch: a JSON, merge or strategic merge patch of the present state, then an update; or server-side apply."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from podstead.objects import errors, meta, schema
 from podstead.objects.exchange import PatchType
 from podstead.objects.patch import json_patch, merge_patch
 from podstead.objects.strategic import go_text, strategic_merge_patch
+from podstead.registry.apply import apply
 from podstead.registry.core import Core, Object
 from podstead.registry.create import checked
 from podstead.registry.entry import Entry
@@ -46,27 +47,31 @@ async def patch(
     request: PatchRequest,
     subresource: str,
     options: WriteOptions,
-) -> Entry:
-    """Return the object as it is now. Raises StatusError as update does, and 415 for other patch types.
+) -> tuple[Entry, bool]:
+    """Return the object as it is now, and whether an apply created it.
+
+    Raises StatusError as update does, 415 for other patch types, and 409 for an apply that conflicts.
 
     What is no object of its kind after the patch is a 422, unknown fields under strict validation included.
 
     Retried against the newer state if another write came first, unless the patch itself sets a resourceVersion.
     """
     served(core, subresource, "patch")
-    apply = _APPLY.get(request.type)
-    if apply is None:
-        raise _unsupported(tuple(_APPLY))
+    if request.type == PatchType.APPLY:
+        return await apply(core, ctx, namespace, name, request, subresource, options)
+    change = _APPLY.get(request.type)
+    if change is None:
+        raise _unsupported((*_APPLY, PatchType.APPLY))
     body, duplicates = _decoded(request.body)
     first = True
 
     def make(old: Entry) -> Object:
         nonlocal first
-        patched = apply(core, old.copy(), body)
+        patched = change(core, old.copy(), body)
         if not isinstance(patched, dict) or not isinstance(patched.get("metadata"), dict):
             raise errors.bad_request("the patch leaves no object with metadata")
         # Each attempt checks again, but the client is warned once.
-        warned = RequestContext(ctx.user) if not first else ctx
+        warned = RequestContext(ctx.user, manager=ctx.manager) if not first else ctx
         first = False
         write = WriteOptions(field_validation=options.field_validation, duplicates=(*options.duplicates, *duplicates))
         try:
@@ -76,7 +81,7 @@ async def patch(
         check_names(core, new.setdefault("metadata", {}), namespace, name)
         return new
 
-    return await replace(core, ctx, namespace, name, subresource, options, make)
+    return await replace(core, ctx, namespace, name, subresource, options, make), False
 
 
 def _unsupported(accepted: tuple[str, ...]) -> errors.StatusError:

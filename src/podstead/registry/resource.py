@@ -80,6 +80,18 @@ class ResourceRegistry:
         subresource: str = "",
         options: WriteOptions = _WRITE,
     ) -> Entry:
+        return (await patch(self.core, ctx, namespace, name, request, subresource, options))[0]
+
+    async def patch_or_create(
+        self,
+        ctx: RequestContext,
+        namespace: str,
+        name: str,
+        request: PatchRequest,
+        subresource: str = "",
+        options: WriteOptions = _WRITE,
+    ) -> tuple[Entry, bool]:
+        """As `patch`; also tells whether a server-side apply created the object (HTTP's 201)."""
         return await patch(self.core, ctx, namespace, name, request, subresource, options)
 
     async def delete(self, ctx: RequestContext, namespace: str, name: str, options: DeleteOptions = _DELETE) -> Entry:

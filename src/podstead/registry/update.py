@@ -11,10 +11,11 @@ from podstead.registry.core import ATTEMPTS, Core, Lost, Object
 from podstead.registry.create import checked, create
 from podstead.registry.entry import Entry, unstored
 from podstead.registry.options import RequestContext, WriteOptions
+from podstead.registry.ownership import own_updated
 from podstead.registry.strategies.base import keep
 
 _CARRIED = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
-_SERVER_OWNED = ("generation", "selfLink", "managedFields")
+_SERVER_OWNED = ("generation", "selfLink")
 
 Make = Callable[[Entry], Object]
 """Returns a private, checked object to put in place of the entry."""
@@ -47,11 +48,19 @@ async def update(
 
 
 async def replace(
-    core: Core, ctx: RequestContext, namespace: str, name: str, subresource: str, options: WriteOptions, make: Make
+    core: Core,
+    ctx: RequestContext,
+    namespace: str,
+    name: str,
+    subresource: str,
+    options: WriteOptions,
+    make: Make,
+    *,
+    applied: bool = False,
 ) -> Entry:
     """Put what `make` makes of the present state in its place, again if another write came first.
 
-    If what it makes carries a resourceVersion, that must be the present one: 409.
+    If what it makes carries a resourceVersion, that must be the present one: 409. `applied`: it has its managedFields.
     """
     for _ in range(ATTEMPTS):
         old = core.current(namespace, name)
@@ -59,7 +68,7 @@ async def replace(
         version = new["metadata"].get("resourceVersion")
         if version and version != str(old.revision):
             raise core.conflict(name)
-        await _prepare(core, ctx, namespace, name, subresource, options, new, old)
+        await _prepare(core, ctx, namespace, name, subresource, options, new, old, applied)
         try:
             return await _commit(core, options, new, old)
         except Lost:
@@ -76,11 +85,14 @@ async def _prepare(
     options: WriteOptions,
     new: Object,
     old: Entry,
+    applied: bool,
 ) -> None:
     """Bring `new` into its final form, in place; raises StatusError where it is not a state that may follow `old`."""
     strategy, before = core.strategy, old.object
     _carry_metadata(core, new, before, name)
     schema.default(core.info, new)
+    if not applied and subresource in ("", "status"):
+        own_updated(core, ctx, new, before, subresource, options)
     attributes = core.attributes(
         ctx, Operation.UPDATE, namespace, name, dry_run=options.dry_run, subresource=subresource
     )
@@ -90,6 +102,9 @@ async def _prepare(
         strategy.prepare_for_status_update(new, before)
     elif subresource:
         strategy.prepare_for_subresource(subresource, new, before)
+        if not applied:
+            # Only its strategy knows what such a subresource writes.
+            own_updated(core, ctx, new, before, subresource, options)
     else:
         strategy.prepare_for_update(new, before)
     if strategy.generation and not subresource and strategy.spec_changed(new, before):
