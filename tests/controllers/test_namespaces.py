@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from podstead.controllers import namespaces
 from podstead.controllers.namespaces import NamespaceController
 from podstead.registry.registry import Registry
 from support.fakenode import gone
@@ -18,8 +17,7 @@ from support.registry import ADMIN, make_pod, open_registry
 
 
 @pytest.fixture
-async def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
-    monkeypatch.setattr(namespaces, "_LOOK_AGAIN", 0.02)
+async def client(tmp_path: Path) -> AsyncIterator[Any]:
     async with _controlled(tmp_path) as client:
         yield client
 

@@ -250,6 +250,7 @@ async def test_a_binding_gives_a_pod_its_node_once(client: RegistryClient) -> No
     assert pod["spec"]["nodeName"] == "n"
     condition = pod["status"]["conditions"][0]
     assert (condition["type"], condition["status"]) == ("PodScheduled", "True")
+    assert condition["observedGeneration"] == pod["metadata"]["generation"] == 1
     with pytest.raises(StatusError) as error:
         await client.create_subresource("pods", "p", "default", "binding", {"target": {"name": "other"}})
     assert error.value.code == 409 and 'already assigned to node "n"' in error.value.message

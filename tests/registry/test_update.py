@@ -186,6 +186,15 @@ async def test_a_pods_status_may_carry_labels_but_no_spec(client: RegistryClient
     assert after["metadata"]["generation"] == 1
 
 
+async def test_nobody_clears_the_observed_generation(client: RegistryClient) -> None:
+    await client.create("pods", make_pod(), "default")
+    await client.patch("pods", "p", "default", {"status": {"observedGeneration": 1}}, subresource="status")
+    pod = await client.get("pods", "p", "default")
+    status = {"phase": "Running", "conditions": []}
+    after = await client.update("pods", {**pod, "status": status}, subresource="status")
+    assert after["status"]["observedGeneration"] == 1 and after["status"]["phase"] == "Running"
+
+
 async def test_generation_follows_the_spec(client: RegistryClient) -> None:
     await client.create("pods", make_pod(), "default")
     after = await client.patch("pods", "p", "default", {"metadata": {"labels": {"a": "b"}}})

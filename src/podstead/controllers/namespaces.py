@@ -6,19 +6,19 @@ Sources: Kubernetes documentation, "Namespaces"; KEP-5080 for the order; the con
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from podstead import clock
-from podstead.client.base import Client, Metadata, Object
+from podstead.client.base import Client, EventType, Metadata, MetadataList, Object
 from podstead.client.informer import Informer
 from podstead.controllers.base import WorkQueue
 from podstead.objects.errors import StatusError
 from podstead.objects.kinds import SERVED
 
 FINALIZER = "kubernetes"
-_LOOK_AGAIN = 5.0
-"""Seconds after which contents that a finalizer holds are looked at again; the end of a pod is seen at once."""
+_LOOK_AGAIN = 30.0
+"""Seconds after which contents that remain are looked at again, if nobody has told of their end before."""
 _TOGETHER = 64
 """Objects that are deleted at once, so that they share commits."""
 
@@ -43,9 +43,13 @@ class _Rest:
     left: dict[str, int] = field(default_factory=dict)
     held: dict[str, int] = field(default_factory=dict)
     errors: list[StatusError] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+    """The resourceVersion of the lists of what is left."""
 
-    def add(self, resource: str, objects: Iterable[Metadata]) -> None:
-        for metadata in objects:
+    def add(self, resource: str, listing: MetadataList) -> None:
+        if listing.items:
+            self.versions[resource] = listing.resource_version
+        for metadata in listing.items:
             self.left[resource] = self.left.get(resource, 0) + 1
             for finalizer in metadata.finalizers or ():
                 self.held[finalizer] = self.held.get(finalizer, 0) + 1
@@ -80,7 +84,7 @@ def deletable() -> list[str]:
 
 
 class NamespaceController:
-    """One queue of namespaces that end; the end of a pod in one of them is seen at once."""
+    """One queue of namespaces that end. What remains in one is watched for as long as it does."""
 
     def __init__(self, client: Client, resources: Sequence[str] | None = None) -> None:
         self._client = client
@@ -89,25 +93,24 @@ class NamespaceController:
         self._namespaces = Informer(client, "namespaces")
         self._namespaces.on_add = self._consider
         self._namespaces.on_update = lambda _old, new: self._consider(new)
-        self._pods = Informer(client, "pods")
-        self._pods.on_delete = self._pod_gone
+        self._waiting: dict[str, list[asyncio.Task[None]]] = {}
+        """Watches of what remains, by namespace."""
 
     def _consider(self, obj: Object) -> None:
         if obj["metadata"].get("deletionTimestamp"):
             self._queue.add(obj["metadata"]["name"])
 
-    def _pod_gone(self, obj: Object) -> None:
-        namespace = self._namespaces.store.get(obj["metadata"]["namespace"])
-        if namespace is not None:
-            self._consider(namespace)
-
     async def run(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._namespaces.run())
-            group.create_task(self._pods.run())
-            group.create_task(self._queue.run())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._namespaces.run())
+                group.create_task(self._queue.run())
+        finally:
+            for name in list(self._waiting):
+                await self._wait_no_more(name)
 
     async def _work(self, name: str) -> None:
+        await self._wait_no_more(name)
         namespace = await self._current(name)
         if namespace is None or FINALIZER not in namespace["spec"].get("finalizers", ()):
             return
@@ -121,11 +124,35 @@ class NamespaceController:
         if rest.errors:
             raise rest.errors[0]
         if rest.left:
-            self._queue.add_after(name, _LOOK_AGAIN)
+            self._wait(name, rest)
             return
         kept = [finalizer for finalizer in namespace["spec"]["finalizers"] if finalizer != FINALIZER]
         final = {**namespace, "spec": {**namespace["spec"], "finalizers": kept}}
         await self._client.update("namespaces", final, subresource="finalize")
+
+    def _wait(self, name: str, rest: _Rest) -> None:
+        """Look again when something that remains is gone."""
+        self._queue.add_after(name, _LOOK_AGAIN)
+        self._waiting[name] = [
+            asyncio.create_task(self._until_one_goes(name, resource, version), name=f"content of {name}: {resource}")
+            for resource, version in rest.versions.items()
+        ]
+
+    async def _wait_no_more(self, name: str) -> None:
+        if tasks := self._waiting.pop(name, None):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _until_one_goes(self, namespace: str, resource: str, version: str) -> None:
+        try:
+            async for event in self._client.watch_metadata(resource, resource_version=version):
+                if event.type is EventType.DELETED and event.metadata.namespace == namespace:
+                    break
+        except (StatusError, OSError, TimeoutError):
+            # The timer sees to it.
+            return
+        self._queue.add(namespace)
 
     async def _current(self, name: str) -> Object | None:
         """Return the namespace if it is being deleted."""
@@ -148,7 +175,7 @@ class NamespaceController:
                     if isinstance(outcome, BaseException):
                         raise outcome
             if objects:
-                rest.add(resource, (await self._client.list_metadata(resource, namespace)).items)
+                rest.add(resource, await self._client.list_metadata(resource, namespace))
         except StatusError as error:
             rest.errors.append(error)
 

@@ -42,6 +42,9 @@ class PodStrategy(Strategy):
         status.setdefault("phase", old.get("status", {}).get("phase", "Pending"))
         if "qosClass" in old.get("status", {}):
             status["qosClass"] = old["status"]["qosClass"]
+        if not status.get("observedGeneration"):
+            # A writer that does not know the field must not clear it (KEP-5067).
+            keep(status, old.get("status", {}), "observedGeneration")
 
     def prepare_for_subresource(self, subresource: str, new: Object, old: Object) -> None:
         """pods/ephemeralcontainers: nothing but these containers changes (KEP-277)."""
@@ -106,7 +109,8 @@ def bind(pod: Object, binding: Object) -> None:
     for field in ("annotations", "labels"):
         if added := binding.get("metadata", {}).get(field):
             metadata[field] = {**(metadata.get(field) or {}), **added}
-    set_condition(pod, {"type": "PodScheduled", "status": "True"})
+    generation = metadata.get("generation", 1)
+    set_condition(pod, {"type": "PodScheduled", "status": "True", "observedGeneration": generation})
 
 
 def set_condition(pod: Object, condition: dict[str, Any]) -> None:
