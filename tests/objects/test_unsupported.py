@@ -151,6 +151,7 @@ def pod(spec: dict[str, Any], container: dict[str, Any]) -> dict[str, Any]:
         "spec": {
             "restartPolicy": "Always",
             "dnsPolicy": "ClusterFirst",
+            "terminationGracePeriodSeconds": 30,
             "containers": [
                 {
                     "name": "c1",
@@ -165,6 +166,9 @@ def pod(spec: dict[str, Any], container: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+INIT = {"name": "i", "image": "a", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}
+
+
 def errors(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
     return [str(error) for error in validate_create(by_resource("pods"), pod(spec, container))]
 
@@ -174,7 +178,7 @@ def errors(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
     [
         ({"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}, {}, "spec.volumes[0].hostPath"),
         ({"volumes": [{"name": "x", "configMap": {"name": "a"}}]}, {}, "spec.volumes[0].configMap"),
-        ({"initContainers": [{"name": "i"}]}, {}, "spec.initContainers"),
+        ({"initContainers": [INIT]}, {}, "spec.initContainers"),
         ({"hostNetwork": True}, {}, "spec.hostNetwork"),
         ({"hostUsers": False}, {}, "spec.hostUsers"),
         ({"priority": 1000}, {}, "spec.priority"),
@@ -184,12 +188,16 @@ def errors(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
             {},
             "spec.securityContext.supplementalGroupsPolicy",
         ),
-        ({}, {"livenessProbe": {"exec": {"command": ["x"]}}}, "spec.containers[0].livenessProbe"),
+        (
+            {},
+            {"livenessProbe": {"exec": {"command": ["x"]}, "successThreshold": 1}},
+            "spec.containers[0].livenessProbe",
+        ),
         ({}, {"lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}, "spec.containers[0].lifecycle"),
         ({}, {"envFrom": [{"configMapRef": {"name": "a"}}]}, "spec.containers[0].envFrom"),
         (
             {},
-            {"env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]},
+            {"env": [{"name": "A", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}}]},
             "spec.containers[0].env[0].valueFrom",
         ),
         (
@@ -197,7 +205,11 @@ def errors(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
             {"ports": [{"containerPort": 80, "protocol": "TCP", "hostPort": 80}]},
             "spec.containers[0].ports[0].hostPort",
         ),
-        ({}, {"securityContext": {"procMount": "Unmasked"}}, "spec.containers[0].securityContext.procMount"),
+        (
+            {},
+            {"securityContext": {"seLinuxOptions": {"level": "s0"}}},
+            "spec.containers[0].securityContext.seLinuxOptions",
+        ),
         (
             {},
             {"resources": {"limits": {"ephemeral-storage": "1Gi"}}},
@@ -210,7 +222,7 @@ def errors(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
         ),
         (
             {"volumes": [{"name": "x", "emptyDir": {}}]},
-            {"volumeMounts": [{"name": "x", "mountPath": "/a", "mountPropagation": "Bidirectional"}]},
+            {"volumeMounts": [{"name": "x", "mountPath": "/a", "mountPropagation": "HostToContainer"}]},
             "spec.containers[0].volumeMounts[0].mountPropagation",
         ),
         (

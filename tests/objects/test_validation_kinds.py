@@ -40,7 +40,7 @@ def test_a_namespace_is_named_by_a_label() -> None:
 def test_a_namespaces_finalizers_are_known_or_qualified() -> None:
     assert create("namespaces", spec={"finalizers": ["kubernetes", "a.io/x"]}) == []
     assert create("namespaces", spec={"finalizers": ["mine"]}) == [
-        'spec.finalizers[0]: Invalid value: "mine": name is neither a standard finalizer name nor is it fully qualified'
+        'spec.finalizers: Invalid value: "mine": name is neither a standard finalizer name nor is it fully qualified'
     ]
     assert update("namespaces", {"spec": {"finalizers": ["mine"]}}, {}, "finalize")
 
@@ -85,7 +85,7 @@ def test_a_nodes_capacity_is_made_of_quantities() -> None:
     assert create("nodes", status={"capacity": {"cpu": "2", "memory": "1Gi", "pods": "110"}}) == []
     assert create("nodes", status={"capacity": {"cpu": "-2", "pods": "1500m"}}) == [
         'status.capacity.cpu: Invalid value: "-2": must be greater than or equal to 0',
-        'status.capacity.pods: Invalid value: "1500m": must be an integer',
+        "status.capacity.pods: Invalid value: 1500m: must be an integer",
     ]
 
 

@@ -73,8 +73,8 @@ def test_the_recipe_is_valid() -> None:
         ),
         (
             {"terminationMessagePolicy": "Log"},
-            'spec.containers[0].terminationMessagePolicy: Invalid value: "Log": '
-            "must be 'File' or 'FallbackToLogsOnError'",
+            'spec.containers[0].terminationMessagePolicy: Unsupported value: "Log": '
+            'supported values: "File", "FallbackToLogsOnError"',
         ),
         ({"env": [{"name": ""}]}, "spec.containers[0].env[0].name: Required value"),
         (
@@ -111,18 +111,12 @@ def test_the_recipe_is_valid() -> None:
             'spec.containers[0].resources.limits[memory]: Invalid value: "-1": must be greater than or equal to 0',
         ),
         (
-            {"resources": {"limits": {"disk": "1"}}},
-            'spec.containers[0].resources.limits[disk]: Invalid value: "disk": '
-            "must be a standard resource for containers",
-        ),
-        (
             {"resources": {"limits": {"a.io/gpu": "500m"}}},
-            'spec.containers[0].resources.limits[a.io/gpu]: Invalid value: "500m": must be an integer',
+            "spec.containers[0].resources.limits[a.io/gpu]: Invalid value: 500m: must be an integer",
         ),
         (
             {"resources": {"requests": {"a.io/gpu": "1"}}},
-            "spec.containers[0].resources.limits: Required value: "
-            "Limit must be set for non overcommitable resources: a.io/gpu",
+            "spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources",
         ),
         (
             {"resources": {"limits": {"cpu": "one"}}},
@@ -164,7 +158,11 @@ def test_a_pod_needs_containers_with_names_of_their_own() -> None:
     ("volumes", "mounts", "messages"),
     [
         ([], [{"name": "xchange", "mountPath": "/a"}], ['volumeMounts[0].name: Not found: "xchange"']),
-        ([{"name": "x", "emptyDir": {}}], [{"name": "", "mountPath": "/a"}], ["volumeMounts[0].name: Required value"]),
+        (
+            [{"name": "x", "emptyDir": {}}],
+            [{"name": "", "mountPath": "/a"}],
+            ["volumeMounts[0].name: Required value", 'volumeMounts[0].name: Not found: ""'],
+        ),
         (
             [{"name": "x", "emptyDir": {}}],
             [{"name": "x", "mountPath": "/a"}, {"name": "x", "mountPath": "/a"}],
@@ -250,10 +248,6 @@ def test_a_wrong_volume_is_named(volumes: list[dict[str, Any]], messages: list[s
             "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
         ),
         (
-            {"terminationGracePeriodSeconds": -1},
-            "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
-        ),
-        (
             {"hostAliases": [{"ip": "here", "hostnames": []}]},
             'spec.hostAliases[0].ip: Invalid value: "here": '
             "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
@@ -273,7 +267,7 @@ def test_a_wrong_volume_is_named(volumes: list[dict[str, Any]], messages: list[s
             "spec.securityContext.supplementalGroups[1]: Invalid value: -2: "
             "must be between 0 and 2147483647, inclusive",
         ),
-        ({"os": {"name": "plan9"}}, 'spec.os.name: Unsupported value: "plan9": supported values: "linux", "windows"'),
+        ({"os": {"name": "plan9"}}, 'spec.os: Unsupported value: "plan9": supported values: "linux", "windows"'),
     ],
 )
 def test_a_wrong_field_of_the_spec_is_named(spec: dict[str, Any], message: str) -> None:
@@ -299,6 +293,6 @@ def test_searches_may_have_underscores_and_a_final_dot() -> None:
 def test_every_mistake_is_told_at_once() -> None:
     assert errors(pod(container(image=""), container("c1", image=""))) == [
         "spec.containers[0].image: Required value",
-        'spec.containers[1].name: Duplicate value: "c1"',
         "spec.containers[1].image: Required value",
+        'spec.containers[1].name: Duplicate value: "c1"',
     ]

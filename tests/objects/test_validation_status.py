@@ -15,7 +15,10 @@ from podstead.objects.validation import validate_create, validate_update
     [
         ({"containerStatuses": [{"name": "c"}, {"image": "x"}]}, ["status.containerStatuses[1].name"]),
         ({"ephemeralContainerStatuses": [{}]}, ["status.ephemeralContainerStatuses[0].name"]),
-        ({"conditions": [{}]}, ["status.conditions[0].type", "status.conditions[0].status"]),
+        (
+            {"conditions": [{}]},
+            [*["metadata.conditions[0].Type"] * 2, "status.conditions[0].type", "status.conditions[0].status"],
+        ),
         ({"conditions": [{"type": "Ready", "status": "True"}]}, []),
         ({}, []),
     ],

@@ -149,7 +149,9 @@ def unsupported_media_type(message: str) -> StatusError:
 def invalid(kind: str, name: str, errors: Iterable[FieldError], group: str = "") -> StatusError:
     """422: `Pod "x" is invalid: PATH: TEXT`, or a bracketed list where there are several."""
     causes = list(errors)
-    listed = str(causes[0]) if len(causes) == 1 else "[" + ", ".join(map(str, causes)) + "]"
+    # Two rules may find the same fault: each cause stands for itself, the message says it once.
+    messages = list(dict.fromkeys(map(str, causes)))
+    listed = messages[0] if len(messages) == 1 else "[" + ", ".join(messages) + "]"
     qualified = f"{kind}.{group}" if group else kind
     details = _details(kind, name, group, causes=[cause.cause() for cause in causes])
     return StatusError(422, "Invalid", f'{qualified} "{name}" is invalid: {listed}', details)

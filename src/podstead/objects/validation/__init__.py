@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from podstead.objects.errors import FieldError
 from podstead.objects.validation import (
     configmap,
-    ephemeral,
     event,
     namespace,
     node,
     pod,
+    pod_status,
     pod_update,
     secret,
     serviceaccount,
@@ -54,8 +54,8 @@ _UPDATE: dict[tuple[str, str, str], Callable[[Object, Object], list[FieldError]]
     ("", "Node", ""): node.validate_update,
     ("", "Node", "status"): node.validate_update,
     ("", "Pod", ""): pod_update.validate_update,
-    ("", "Pod", "ephemeralcontainers"): ephemeral.validate_update,
-    ("", "Pod", "status"): pod_update.validate_status_update,
+    ("", "Pod", "ephemeralcontainers"): pod_update.validate_ephemeral_update,
+    ("", "Pod", "status"): pod_status.validate_status_update,
     ("", "Secret", ""): secret.validate_update,
     ("", "ServiceAccount", ""): serviceaccount.validate_update,
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from podstead.objects import meta
 from podstead.objects.errors import FieldError
+from podstead.objects.validation import objectmeta
 
 Object = Mapping[str, Any]
 MAX_SIZE = 1024 * 1024
@@ -14,14 +15,14 @@ IMMUTABLE_SET = "field is immutable when `immutable` is set"
 
 
 def validate(configmap: Object) -> list[FieldError]:
-    return [*meta.validate_object_meta(configmap.get("metadata") or {}, namespaced=True), *_data(configmap)]
+    return [*objectmeta.validate(configmap, namespaced=True), *_data(configmap)]
 
 
 def validate_update(new: Object, old: Object) -> list[FieldError]:
-    errors = meta.validate_object_meta_update(new.get("metadata") or {}, old.get("metadata") or {})
+    errors = objectmeta.validate_update(new, old)
     if old.get("immutable"):
         errors += immutable_data_errors(new, old, ("data", "binaryData"))
-    return [*errors, *_data(new)]
+    return [*errors, *validate(new)]
 
 
 def immutable_data_errors(new: Object, old: Object, fields: tuple[str, ...]) -> Iterator[FieldError]:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from podstead.objects import meta
 from podstead.objects.errors import FieldError
+from podstead.objects.validation import objectmeta
+from podstead.objects.validation.common import label_key
 from podstead.objects.validation.status import validate_keys
 
 Object = Mapping[str, Any]
-_STANDARD_FINALIZERS = ("kubernetes",)
+PATH = "spec.finalizers"
 
 
 def validate(namespace: Object) -> list[FieldError]:
-    metadata = namespace.get("metadata") or {}
-    return [*meta.validate_object_meta(metadata, namespaced=False, name_rule=meta.label_name), *_finalizers(namespace)]
+    # At a create the list of finalizers is named, not the entry.
+    errors = objectmeta.validate(namespace, namespaced=False, name_rule=meta.label_name)
+    return [*errors, *(error for name in _given(namespace) for error in _finalizer(name, PATH))]
 
 
 def validate_update(new: Object, old: Object) -> list[FieldError]:
-    return meta.validate_object_meta_update(new.get("metadata") or {}, old.get("metadata") or {})
+    return objectmeta.validate_update(new, old)
 
 
 def validate_status_update(new: Object, old: Object) -> list[FieldError]:
     """A namespace is Terminating exactly while it is being deleted."""
     metadata = new.get("metadata") or {}
-    errors = meta.validate_object_meta_update(metadata, old.get("metadata") or {})
+    errors = objectmeta.validate_update(new, old)
     phase = (new.get("status") or {}).get("phase") or ""
     if not metadata.get("deletionTimestamp"):
         if phase != "Active":
@@ -39,13 +42,17 @@ def validate_status_update(new: Object, old: Object) -> list[FieldError]:
 
 def validate_finalize(new: Object, old: Object) -> list[FieldError]:
     """An update of spec.finalizers through the subresource `finalize`."""
-    errors = meta.validate_object_meta_update(new.get("metadata") or {}, old.get("metadata") or {})
-    return [*errors, *_finalizers(new)]
+    errors = objectmeta.validate_update(new, old)
+    for index, name in enumerate(_given(new)):
+        errors += _finalizer(name, f"{PATH}[{index}]")
+    return errors
 
 
-def _finalizers(namespace: Object) -> Iterator[FieldError]:
-    for index, finalizer in enumerate((namespace.get("spec") or {}).get("finalizers") or ()):
-        path = f"spec.finalizers[{index}]"
-        yield from (meta.invalid(path, finalizer, problem) for problem in meta.label_key_problems(finalizer))
-        if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
-            yield meta.invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified")
+def _given(namespace: Object) -> Sequence[str]:
+    finalizers: Sequence[str] = (namespace.get("spec") or {}).get("finalizers") or ()
+    return finalizers
+
+
+def _finalizer(name: str, path: str) -> Iterator[FieldError]:
+    yield from label_key(name, path)
+    yield from objectmeta.standard_finalizer(name, path)

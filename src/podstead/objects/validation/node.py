@@ -8,6 +8,7 @@ from typing import Any
 
 from podstead.objects import meta
 from podstead.objects.errors import FieldError
+from podstead.objects.validation import objectmeta
 from podstead.objects.validation.resources import validate_node_resources
 from podstead.objects.validation.status import validate_keys
 
@@ -19,9 +20,9 @@ _MUTABLE = {"taints", "unschedulable", "podCIDR", "podCIDRs", "providerID"}
 
 
 def validate(node: Object) -> list[FieldError]:
-    metadata, spec = node.get("metadata") or {}, node.get("spec") or {}
+    spec = node.get("spec") or {}
     return [
-        *meta.validate_object_meta(metadata, namespaced=False),
+        *objectmeta.validate(node, namespaced=False),
         *validate_taints(spec.get("taints") or (), "metadata.taints"),
         *_status(node.get("status") or {}),
         *_pod_cidrs(spec),
@@ -32,7 +33,7 @@ def validate_update(new: Object, old: Object) -> list[FieldError]:
     """Also of the status: the API server has one rule for both."""
     spec, before = new.get("spec") or {}, old.get("spec") or {}
     errors = [
-        *meta.validate_object_meta_update(new.get("metadata") or {}, old.get("metadata") or {}),
+        *objectmeta.validate_update(new, old),
         *_status(new.get("status") or {}),
         *validate_taints(spec.get("taints") or (), "metadata.taints"),
     ]

@@ -1,31 +1,42 @@
-"""Validation of a pod to create."""
+"""Validation of a pod to create, and of what a pod template holds."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from podstead.objects import meta
 from podstead.objects.errors import FieldError
-from podstead.objects.validation.container import one_of, validate_containers
-from podstead.objects.validation.node import TAINT_EFFECTS
-from podstead.objects.validation.resources import NON_NEGATIVE
+from podstead.objects.validation import objectmeta
+from podstead.objects.validation.affinity import validate_affinity, validate_tolerations, validate_topology_spread
+from podstead.objects.validation.annotations import profiles_match, validate_annotations
+from podstead.objects.validation.common import MAX_INT32, each, ip_errors, label_key, one_of
+from podstead.objects.validation.container import (
+    Within,
+    padded_images,
+    too_many,
+    validate_containers,
+    validate_init_containers,
+)
+from podstead.objects.validation.ephemeral import validate_ephemeral_containers
+from podstead.objects.validation.resources import validate_overhead, validate_pod_resources
 from podstead.objects.validation.security import validate_pod_security_context
 from podstead.objects.validation.volumes import validate_volumes
+from podstead.objects.validation.windows import validate_host_process, validate_os
 
 Object = Mapping[str, Any]
 
 RESTART_POLICIES = ("Always", "OnFailure", "Never")
 DNS_POLICIES = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
 PREEMPTION_POLICIES = ("PreemptLowerPriority", "Never")
-MAX_INT32 = 2**31 - 1
 
 # resolv.conf(5) and glibc: more name servers are not read; Kubernetes' own bounds for the search list.
 MAX_NAMESERVERS = 3
 MAX_SEARCHES = 32
 MAX_SEARCH_CHARACTERS = 2048
+_HOSTNAME_LENGTH = 64
+_MAX_RESPONDERS = 10
 
 _SEARCH_LABEL = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 _SEARCH = rf"{_SEARCH_LABEL}(\.{_SEARCH_LABEL})*"
@@ -37,62 +48,170 @@ _SEARCH_TEXT = (
 
 
 def validate(pod: Object) -> list[FieldError]:
+    """A pod to create."""
     spec = pod.get("spec") or {}
-    errors = [
-        *meta.validate_object_meta(pod.get("metadata") or {}, namespaced=True),
-        *validate_spec(spec, "spec"),
-    ]
+    errors = validate_whole(pod)
     if spec.get("ephemeralContainers"):
         errors.append(meta.forbidden("spec.ephemeralContainers", "cannot be set on create"))
+    if spec.get("nodeName") and spec.get("schedulingGates"):
+        detail = "cannot be set until all schedulingGates have been cleared"
+        errors.append(meta.forbidden("spec.nodeName", detail))
+    return [*errors, *profiles_match((pod.get("metadata") or {}).get("annotations") or {}, spec, "spec")]
+
+
+def validate_whole(pod: Object) -> list[FieldError]:
+    """Metadata and spec, as they have to be at a create and after every update."""
+    metadata, spec = pod.get("metadata") or {}, pod.get("spec") or {}
+    return [
+        *objectmeta.validate(pod, namespaced=True),
+        *validate_annotations(metadata.get("annotations") or {}, spec, "metadata.annotations"),
+        *validate_spec(spec, "spec", metadata.get("name") or ""),
+        *_token_account(spec, "spec"),
+        *padded_images(spec.get("containers") or (), "spec.containers"),
+        *padded_images(spec.get("initContainers") or (), "spec.initContainers"),
+    ]
+
+
+def validate_template(template: Object, path: str) -> list[FieldError]:
+    """A PodTemplateSpec, in whatever kind it is."""
+    metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
+    annotations = metadata.get("annotations") or {}
+    errors = [
+        *meta.validate_labels(metadata.get("labels") or {}, f"{path}.labels"),
+        *meta.validate_annotations(annotations, f"{path}.annotations"),
+        *validate_annotations(annotations, spec, f"{path}.annotations"),
+        *validate_spec(spec, f"{path}.spec", "", is_template=True),
+        *profiles_match(annotations, spec, f"{path}.spec"),
+    ]
+    if spec.get("ephemeralContainers"):
+        detail = "ephemeral containers not allowed in pod template"
+        errors.append(meta.forbidden(f"{path}.spec.ephemeralContainers", detail))
     return errors
 
 
-def validate_spec(spec: Object, path: str) -> Iterator[FieldError]:
-    """A pod's spec, defaults filled in."""
-    volumes, errors = validate_volumes(spec.get("volumes") or (), f"{path}.volumes")
+def validate_spec(spec: Object, path: str, name: str, is_template: bool = False) -> Iterator[FieldError]:
+    """A pod's spec, defaults filled in. `name` is the pod's, empty where there is none yet."""
+    if spec.get("terminationGracePeriodSeconds") is None:
+        yield meta.required(f"{path}.terminationGracePeriodSeconds")
+    volumes, errors = validate_volumes(spec.get("volumes") or (), name, f"{path}.volumes")
     yield from errors
-    yield from validate_containers(spec.get("containers") or (), volumes, f"{path}.containers")
+    claims = {claim["name"] for claim in spec.get("resourceClaims") or () if claim.get("name")}
+    yield from _resource_claims(spec.get("resourceClaims") or (), f"{path}.resourceClaims")
+    within = Within(
+        volumes,
+        claims,
+        spec.get("restartPolicy") or "",
+        spec.get("terminationGracePeriodSeconds"),
+        spec.get("hostUsers") is not False,
+        spec.get("os"),
+    )
+    containers = spec.get("containers") or ()
+    yield from validate_containers(containers, within, f"{path}.containers")
+    if spec.get("initContainers"):
+        yield from validate_init_containers(spec["initContainers"], containers, within, f"{path}.initContainers")
+    if spec.get("ephemeralContainers"):
+        yield from validate_ephemeral_containers(spec, within, f"{path}.ephemeralContainers")
+    yield from validate_pod_resources(spec, f"{path}.resources")
+    if spec.get("hostNetwork"):
+        yield from _host_network_ports(containers, f"{path}.containers", is_template)
     yield from one_of(spec.get("restartPolicy"), RESTART_POLICIES, f"{path}.restartPolicy")
     yield from one_of(spec.get("dnsPolicy"), DNS_POLICIES, f"{path}.dnsPolicy")
-    yield from _dns_config(spec, f"{path}.dnsConfig")
     yield from meta.validate_labels(spec.get("nodeSelector") or {}, f"{path}.nodeSelector")
-    yield from validate_pod_security_context(spec.get("securityContext") or {}, f"{path}.securityContext")
-    yield from _names(spec, path)
-    yield from _seconds(spec, path)
-    yield from validate_tolerations(spec.get("tolerations") or (), f"{path}.tolerations")
-    yield from _host_aliases(spec.get("hostAliases") or (), f"{path}.hostAliases")
-    yield from _os(spec.get("os"), f"{path}.os")
-    if spec.get("preemptionPolicy"):
-        yield from one_of(spec["preemptionPolicy"], PREEMPTION_POLICIES, f"{path}.preemptionPolicy")
+    yield from validate_pod_security_context(spec.get("securityContext") or {}, spec, f"{path}.securityContext")
+    yield from _placement(spec, path)
+    yield from _names_and_limits(spec, path)
+    yield from validate_os(spec, path)
 
 
-def _names(spec: Object, path: str) -> Iterator[FieldError]:
-    for name in ("serviceAccountName", "nodeName", "priorityClassName"):
-        value = spec.get(name) or ""
-        yield from (
-            meta.invalid(f"{path}.{name}", value, text) for text in value and meta.dns_subdomain_problems(value)
-        )
-    for name in ("hostname", "subdomain"):
-        value = spec.get(name) or ""
-        yield from (meta.invalid(f"{path}.{name}", value, text) for text in value and meta.dns_label_problems(value))
+def _placement(spec: Object, path: str) -> Iterator[FieldError]:
+    """Where it may run, and what has to hold before it does."""
+    if spec.get("affinity"):
+        yield from validate_affinity(spec["affinity"], f"{path}.affinity")
+    yield from _dns_config(spec, f"{path}.dnsConfig")
+    for index, gate in enumerate(spec.get("readinessGates") or ()):
+        yield from label_key(gate.get("conditionType") or "", f"{path}.readinessGates[{index}].conditionType")
+    yield from _scheduling_gates(spec.get("schedulingGates") or (), f"{path}.schedulingGates")
+    yield from validate_topology_spread(
+        spec.get("topologySpreadConstraints") or (), f"{path}.topologySpreadConstraints"
+    )
+    yield from validate_host_process(spec, path)
+    if spec.get("hostUsers") is False:
+        # Two of the fields are named as they are in Go: so does the API server.
+        for field, called in (("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")):
+            if spec.get(field):
+                yield meta.forbidden(f"{path}.{called}", "when `pod.Spec.HostUsers` is false")
 
 
-def _seconds(spec: Object, path: str) -> Iterator[FieldError]:
-    deadline, grace = spec.get("activeDeadlineSeconds"), spec.get("terminationGracePeriodSeconds")
+def _names_and_limits(spec: Object, path: str) -> Iterator[FieldError]:
+    for field in ("serviceAccountName", "nodeName"):
+        yield from _subdomain(spec, field, path)
+    deadline = spec.get("activeDeadlineSeconds")
     if deadline is not None and not 1 <= deadline <= MAX_INT32:
         yield meta.invalid(f"{path}.activeDeadlineSeconds", deadline, meta.in_range(1, MAX_INT32))
-    if grace is not None and grace < 0:
-        yield meta.invalid(f"{path}.terminationGracePeriodSeconds", grace, NON_NEGATIVE)
+    for field in ("hostname", "subdomain"):
+        value = spec.get(field) or ""
+        if value:
+            yield from each(f"{path}.{field}", value, meta.dns_label_problems(value))
+    yield from _hostname_override(spec, f"{path}.hostnameOverride")
+    yield from validate_tolerations(spec.get("tolerations") or (), f"{path}.tolerations")
+    yield from _host_aliases(spec.get("hostAliases") or (), f"{path}.hostAliases")
+    yield from _subdomain(spec, "priorityClassName", path)
+    if spec.get("runtimeClassName") is not None:
+        name = spec["runtimeClassName"]
+        yield from each(f"{path}.runtimeClassName", name, meta.dns_subdomain_problems(name))
+    if spec.get("preemptionPolicy") is not None:
+        yield from one_of(spec["preemptionPolicy"], PREEMPTION_POLICIES, f"{path}.preemptionPolicy")
+    if spec.get("overhead"):
+        yield from validate_overhead(spec["overhead"], f"{path}.overhead")
+    yield from _subdomain(spec.get("schedulingGroup") or {}, "podGroupName", f"{path}.schedulingGroup")
+    yield from _eviction_responders(spec.get("evictionResponders") or (), f"{path}.evictionResponders")
 
 
-def ip_errors(path: str, value: str) -> Iterator[FieldError]:
-    """An IPv4 or IPv6 address."""
-    try:
-        address = ipaddress.ip_address(value)
-    except ValueError:
-        address = None
-    if address is None or "%" in value:
-        yield meta.invalid(path, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")
+def _subdomain(holder: Object, field: str, path: str) -> Iterator[FieldError]:
+    value = holder.get(field) or ""
+    if value:
+        yield from each(f"{path}.{field}", value, meta.dns_subdomain_problems(value))
+
+
+def _resource_claims(claims: Sequence[Object], path: str) -> Iterator[FieldError]:
+    names: set[str] = set()
+    for index, claim in enumerate(claims):
+        at, name = f"{path}[{index}]", claim.get("name") or ""
+        if not name:
+            yield meta.required(f"{at}.name")
+        elif name in names:
+            yield meta.duplicate(f"{at}.name", name)
+        else:
+            yield from each(f"{at}.name", name, meta.dns_label_problems(name))
+        names.add(name)
+        given = [field for field in ("resourceClaimName", "resourceClaimTemplateName") if claim.get(field) is not None]
+        if len(given) > 1:
+            detail = "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"
+            yield meta.invalid(at, dict(claim), detail)
+        if not given:
+            detail = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"
+            yield meta.invalid(at, dict(claim), detail)
+        for field in given:
+            yield from each(f"{at}.{field}", claim[field], meta.dns_subdomain_problems(claim[field]))
+
+
+def _host_network_ports(containers: Sequence[Object], path: str, is_template: bool) -> Iterator[FieldError]:
+    for index, container in enumerate(containers):
+        for position, port in enumerate(container.get("ports") or ()):
+            on_host, inside = port.get("hostPort") or 0, port.get("containerPort") or 0
+            if on_host != inside and (on_host or not is_template):
+                detail = "must match `containerPort` when `hostNetwork` is true"
+                yield meta.invalid(f"{path}[{index}].ports[{position}].hostPort", on_host, detail)
+
+
+def _token_account(spec: Object, path: str) -> Iterator[FieldError]:
+    if spec.get("serviceAccountName"):
+        return
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        for position, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
+            if source.get("serviceAccountToken") is not None:
+                at = f"{path}.volumes[{index}].projected.sources[{position}].serviceAccountToken"
+                yield meta.forbidden(at, "must not be specified when serviceAccountName is not set")
 
 
 def _dns_config(spec: Object, path: str) -> Iterator[FieldError]:
@@ -122,48 +241,59 @@ def _dns_config(spec: Object, path: str) -> Iterator[FieldError]:
 def _searches(searches: Sequence[str], path: str) -> Iterator[FieldError]:
     if len(searches) > MAX_SEARCHES:
         yield meta.invalid(path, list(searches), f"must not have more than {MAX_SEARCHES} search paths")
-    if len(" ".join(searches)) > MAX_SEARCH_CHARACTERS:
+    if len(" ".join(searches).encode()) > MAX_SEARCH_CHARACTERS:
         detail = f"must not have more than {MAX_SEARCH_CHARACTERS} characters (including spaces) in the search list"
         yield meta.invalid(path, list(searches), detail)
     for index, search in enumerate(searches):
-        name = search if search == "." else search.removesuffix(".")
-        if len(name) > meta.SUBDOMAIN_LENGTH:
-            yield meta.invalid(f"{path}[{index}]", search, meta.too_long(meta.SUBDOMAIN_LENGTH))
-        if name != "." and not _search_re.match(name):
-            yield meta.invalid(f"{path}[{index}]", search, _SEARCH_TEXT)
+        if search == ".":
+            continue
+        name = search.removesuffix(".")
+        if len(name.encode()) > meta.SUBDOMAIN_LENGTH:
+            yield meta.invalid(f"{path}[{index}]", name, meta.too_long(meta.SUBDOMAIN_LENGTH))
+        if not _search_re.match(name):
+            yield meta.invalid(f"{path}[{index}]", name, _SEARCH_TEXT)
+
+
+def _scheduling_gates(gates: Sequence[Object], path: str) -> Iterator[FieldError]:
+    names: set[str] = set()
+    for index, gate in enumerate(gates):
+        name = gate.get("name") or ""
+        yield from label_key(name, f"{path}[{index}]")
+        if name in names:
+            yield meta.duplicate(f"{path}[{index}]", name)
+        names.add(name)
+
+
+def _hostname_override(spec: Object, path: str) -> Iterator[FieldError]:
+    """A whole name for the pod's kernel, whatever the cluster's domain (KEP-4762)."""
+    name = spec.get("hostnameOverride")
+    if name is None:
+        return
+    yield from each(path, name, meta.dns_subdomain_problems(name))
+    if len(name.encode()) > _HOSTNAME_LENGTH:
+        yield meta.longer_than(path, _HOSTNAME_LENGTH)
+    for field in ("setHostnameAsFQDN", "hostNetwork"):
+        if spec.get(field):
+            yield meta.forbidden(path, f"may not be specified when `{field}` is true")
 
 
 def _host_aliases(aliases: Sequence[Object], path: str) -> Iterator[FieldError]:
     for index, alias in enumerate(aliases):
         yield from ip_errors(f"{path}[{index}].ip", alias.get("ip") or "")
         for position, hostname in enumerate(alias.get("hostnames") or ()):
-            at = f"{path}[{index}].hostnames[{position}]"
-            yield from (meta.invalid(at, hostname, problem) for problem in meta.dns_subdomain_problems(hostname))
+            yield from each(f"{path}[{index}].hostnames[{position}]", hostname, meta.dns_subdomain_problems(hostname))
 
 
-def validate_tolerations(tolerations: Sequence[Object], path: str) -> Iterator[FieldError]:
-    for index, toleration in enumerate(tolerations):
-        at = f"{path}[{index}]"
-        key, operator, value, effect = (toleration.get(name) or "" for name in ("key", "operator", "value", "effect"))
-        yield from (meta.invalid(f"{at}.key", key, problem) for problem in key and meta.label_key_problems(key))
-        if not key and operator != "Exists":
-            detail = 'operator must be Exists when `key` is empty, which means "match all values and all keys"'
-            yield meta.invalid(f"{at}.operator", operator, detail)
-        if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
-            yield meta.invalid(f"{at}.effect", effect, "effect must be 'NoExecute' when `tolerationSeconds` is set")
-        if operator in ("", "Equal"):
-            problems = meta.label_value_problems(value)
-            if problems:
-                yield meta.invalid(f"{at}.operator", value, ";".join(problems))
-        elif operator != "Exists":
-            yield meta.unsupported(f"{at}.operator", operator, ("Equal", "Exists"))
-        elif value:
-            detail = "value must be empty when `operator` is 'Exists'"
-            yield meta.invalid(f"{at}.operator", dict(toleration), detail)
-        if effect and effect not in TAINT_EFFECTS:
-            yield meta.unsupported(f"{at}.effect", effect, TAINT_EFFECTS)
-
-
-def _os(os: Object | None, path: str) -> Iterator[FieldError]:
-    if os is not None:
-        yield from one_of(os.get("name"), ("linux", "windows"), f"{path}.name")
+def _eviction_responders(responders: Sequence[Object], path: str) -> Iterator[FieldError]:
+    if len(responders) > _MAX_RESPONDERS:
+        yield too_many(path, len(responders), _MAX_RESPONDERS)
+    names: set[str] = set()
+    for index, responder in enumerate(responders):
+        name = responder.get("name") or ""
+        if not name:
+            yield meta.required(f"{path}[{index}].name")
+        else:
+            yield from label_key(name, f"{path}[{index}].name")
+            if name in names:
+                yield meta.duplicate(f"{path}[{index}]", name)
+        names.add(name)

@@ -1,4 +1,4 @@
-"""Validation of what may happen to a pod that exists: updates, status, binding, reading its logs."""
+"""Validation of what may happen to a pod that exists: updates, ephemeral containers, binding, reading its logs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Any
 
 from podstead.objects import meta
 from podstead.objects.errors import FieldError
-from podstead.objects.validation.container import validate_image
-from podstead.objects.validation.pod import MAX_INT32, ip_errors, validate_tolerations
-from podstead.objects.validation.status import validate_keys
+from podstead.objects.validation import objectmeta, unsupported
+from podstead.objects.validation.affinity import validate_tolerations
+from podstead.objects.validation.annotations import MIRROR, validate_annotation_changes, validate_annotations
+from podstead.objects.validation.common import MAX_INT32
+from podstead.objects.validation.container import padded_images
+from podstead.objects.validation.differences import difference
+from podstead.objects.validation.ephemeral import PATH as EPHEMERAL
+from podstead.objects.validation.pod import validate_whole
 
 Object = Mapping[str, Any]
 
@@ -18,41 +23,72 @@ _FIXED = (
     "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
     "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
 )
-_MIRROR = "kubernetes.io/config.mirror"
+_MUTABLE = ("activeDeadlineSeconds", "schedulingGates", "tolerations")
 
 
 def validate_update(new: Object, old: Object) -> list[FieldError]:
-    """An update by anyone: of the spec, only images, the deadline and tolerations may change."""
+    """An update by anyone: of the spec, only images, the deadline, tolerations and scheduling gates may change."""
     spec, before = new.get("spec") or {}, old.get("spec") or {}
-    errors = meta.validate_object_meta_update(new.get("metadata") or {}, old.get("metadata") or {})
-    errors += _mirror(new, old)
+    errors = [
+        *objectmeta.validate_update(new, old),
+        *validate_whole(new),
+        *annotation_errors(new, old),
+    ]
     for name in ("containers", "initContainers"):
-        if len(spec.get(name) or ()) != len(before.get(name) or ()):
+        now = spec.get(name) or ()
+        if len(now) != len(before.get(name) or ()):
             return [*errors, meta.forbidden(f"spec.{name}", "pod updates may not add or remove containers")]
-        for index, container in enumerate(spec.get(name) or ()):
-            errors += validate_image(container.get("image") or "", f"spec.{name}[{index}].image")
-    errors += _deadline(spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds"))
+        errors += (meta.required(f"spec.{name}[{i}].image") for i, one in enumerate(now) if not one.get("image"))
+        errors += padded_images(now, f"spec.{name}")
+    deadline = list(_deadline(spec.get("activeDeadlineSeconds"), before.get("activeDeadlineSeconds")))
+    errors += deadline
+    if deadline and spec.get("activeDeadlineSeconds") is not None:
+        return errors
     errors += _tolerations(spec.get("tolerations") or (), before.get("tolerations") or ())
-    changed = sorted(_changes(_fixed_part(spec), _fixed_part(before), "spec"))
+    errors += _gates(spec.get("schedulingGates") or (), before.get("schedulingGates") or ())
+    if spec == before:
+        return errors
+    if before.get("schedulingGates"):
+        errors += _node_choice(spec, before)
+    changed = difference(_fixed_part(before, before), _fixed_part(spec, before), "core.PodSpec")
     if changed:
-        # The API server adds a dump of both specs; the paths say as much in one line.
-        errors.append(meta.forbidden("spec", f"{_FIXED}\nchanged: {', '.join(changed)}"))
+        errors.append(meta.forbidden("spec", f"{_FIXED}\n{changed}"))
     return errors
 
 
-def validate_status_update(new: Object, old: Object) -> list[FieldError]:
-    """An update of the status: what has ended stays so where the restart policy says so."""
-    status, before = new.get("status") or {}, old.get("status") or {}
-    errors = meta.validate_object_meta_update(new.get("metadata") or {}, old.get("metadata") or {})
-    if ((new.get("spec") or {}).get("nodeName") or "") != ((old.get("spec") or {}).get("nodeName") or ""):
-        errors.append(meta.forbidden("status.nodeName", "may not be changed directly"))
-    if before.get("qosClass") and before["qosClass"] != status.get("qosClass"):
-        errors.append(meta.invalid("status.qosClass", status.get("qosClass") or "", meta.IMMUTABLE))
-    for name in ("podIPs", "hostIPs"):
-        for index, address in enumerate(status.get(name) or ()):
-            errors += ip_errors(f"status.{name}[{index}].ip", address.get("ip") or "")
-    policy = (old.get("spec") or {}).get("restartPolicy") or "Always"
-    return [*errors, *validate_keys(status), *_transitions(status, before, policy)]
+def annotation_errors(new: Object, old: Object) -> list[FieldError]:
+    """What is wrong with the annotations that mean something, and with how they change."""
+    annotations, before = (((pod.get("metadata") or {}).get("annotations") or {}) for pod in (new, old))
+    return [
+        *validate_annotation_changes(annotations, before, "metadata.annotations"),
+        *validate_annotations(annotations, new.get("spec") or {}, "metadata.annotations"),
+    ]
+
+
+def validate_ephemeral_update(new: Object, old: Object) -> list[FieldError]:
+    """An update of pods/ephemeralcontainers; `new` differs from `old` in these containers alone (KEP-277)."""
+    if MIRROR in ((old.get("metadata") or {}).get("annotations") or {}):
+        return [meta.forbidden("[]", "static pods do not support ephemeral containers")]
+    containers: Sequence[Object] = (new.get("spec") or {}).get("ephemeralContainers") or ()
+    errors = [*objectmeta.validate_update(new, old), *validate_whole(new), *annotation_errors(new, old)]
+    errors += _kept(containers, (old.get("spec") or {}).get("ephemeralContainers") or ())
+    named = {error.path for error in errors}
+    for index, container in enumerate(containers):
+        refused = unsupported.refusals("EphemeralContainer", container, f"{EPHEMERAL}[{index}].")
+        errors += (error for error in refused if error.path not in named)
+    return errors
+
+
+def _kept(new: Sequence[Object], old: Sequence[Object]) -> Iterator[FieldError]:
+    present = {container.get("name"): container for container in new}
+    for container in old:
+        name = meta.quoted(container.get("name") or "")
+        now = present.get(container.get("name"))
+        if now is None:
+            yield meta.forbidden(EPHEMERAL, f"existing ephemeral containers {name} may not be removed\n")
+        elif now != container:
+            changed = difference(container, now, "core.EphemeralContainer")
+            yield meta.forbidden(EPHEMERAL, f"existing ephemeral containers {name} may not be changed\n{changed}")
 
 
 def validate_binding(binding: Object) -> list[FieldError]:
@@ -79,13 +115,6 @@ def validate_log_options(options: Mapping[str, Any]) -> list[FieldError]:
     return errors
 
 
-def _mirror(new: Object, old: Object) -> Iterator[FieldError]:
-    annotations, before = (((pod.get("metadata") or {}).get("annotations") or {}) for pod in (new, old))
-    if annotations.get(_MIRROR) != before.get(_MIRROR):
-        verb = "remove or update" if _MIRROR in before else "add"
-        yield meta.forbidden(f"metadata.annotations[{_MIRROR}]", f"may not {verb} mirror pod annotation")
-
-
 def _deadline(new: int | None, old: int | None) -> Iterator[FieldError]:
     path = "spec.activeDeadlineSeconds"
     if new is None:
@@ -102,7 +131,7 @@ def _tolerations(new: Sequence[Object], old: Sequence[Object]) -> Iterator[Field
     if any(_timeless(toleration) not in kept for toleration in old):
         detail = "existing toleration can not be modified except its tolerationSeconds"
         yield meta.forbidden("spec.tolerations", detail)
-    elif new != old:
+    else:
         yield from validate_tolerations(new, "spec.tolerations")
 
 
@@ -110,40 +139,58 @@ def _timeless(toleration: Object) -> dict[str, Any]:
     return {key: value for key, value in toleration.items() if key != "tolerationSeconds"}
 
 
-def _fixed_part(spec: Object) -> dict[str, Any]:
-    """The spec without what an update may change."""
-    fixed = {key: value for key, value in spec.items() if key not in ("activeDeadlineSeconds", "tolerations")}
+def _gates(new: Sequence[Object], old: Sequence[Object]) -> Iterator[FieldError]:
+    """Scheduling gates only ever go (KEP-3521)."""
+    before = {gate.get("name") for gate in old}
+    for index, gate in enumerate(new):
+        if gate.get("name") not in before:
+            detail = f"only deletion is allowed, but found new scheduling gate '{gate.get('name') or ''}'"
+            yield meta.forbidden(f"spec.schedulingGates[{index}].name", detail)
+
+
+def _node_choice(new: Object, old: Object) -> Iterator[FieldError]:
+    """Of a pod that is still gated, the choice of nodes may become narrower (KEP-3838)."""
+    selector, before = new.get("nodeSelector") or {}, old.get("nodeSelector") or {}
+    if any(selector.get(key) != value for key, value in before.items()):
+        detail = "only additions to spec.nodeSelector are allowed (no mutations or deletions)"
+        yield meta.invalid("spec.nodeSelector", dict(selector), detail)
+    terms, was = _node_terms(new), _node_terms(old)
+    path = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+    if was and len(was) != len(terms):
+        detail = "no additions/deletions to non-empty NodeSelectorTerms list are allowed"
+        yield meta.invalid(path, list(terms), detail)
+        return
+    for index, (term, old_term) in enumerate(zip(terms, was, strict=False)):
+        if not _only_adds(term, old_term):
+            detail = "only additions are allowed (no mutations or deletions)"
+            yield meta.invalid(f"{path}[{index}]", dict(term), detail)
+
+
+def _node_terms(spec: Object) -> Sequence[Object]:
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    terms: Sequence[Object] = required.get("nodeSelectorTerms") or ()
+    return terms
+
+
+def _only_adds(new: Object, old: Object) -> bool:
+    lists = [(new.get(name) or [], old.get(name) or []) for name in ("matchExpressions", "matchFields")]
+    if not any(before for _, before in lists):
+        # An empty term matches nothing; anything in it would match more.
+        return not any(now for now, _ in lists)
+    return all(now[: len(before)] == before for now, before in lists)
+
+
+def _fixed_part(spec: Object, before: Object) -> dict[str, Any]:
+    """The spec without what an update of `before` may change."""
+    fixed = {key: value for key, value in spec.items() if key not in _MUTABLE}
     for name in ("containers", "initContainers"):
         if name in fixed:
-            fixed[name] = [{key: value for key, value in c.items() if key != "image"} for c in fixed[name] or ()]
+            fixed[name] = [{key: value for key, value in one.items() if key != "image"} for one in fixed[name] or ()]
+    if (before.get("terminationGracePeriodSeconds") or 0) < 0 and fixed.get("terminationGracePeriodSeconds") == 1:
+        fixed["terminationGracePeriodSeconds"] = before["terminationGracePeriodSeconds"]
+    if before.get("schedulingGates"):
+        fixed.pop("nodeSelector", None)
+        affinity = {key: value for key, value in (fixed.pop("affinity", None) or {}).items() if key != "nodeAffinity"}
+        fixed |= {"affinity": affinity} if affinity else {}
     return fixed
-
-
-def _changes(new: Any, old: Any, path: str) -> Iterator[str]:
-    """The paths at which the two differ."""
-    if isinstance(new, Mapping) and isinstance(old, Mapping):
-        for key in {*new, *old}:
-            yield from _changes(new.get(key), old.get(key), f"{path}.{key}")
-    elif isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
-        for index, (item, before) in enumerate(zip(new, old, strict=True)):
-            yield from _changes(item, before, f"{path}[{index}]")
-    elif new != old and (new or old):
-        yield path
-    elif new != old and (isinstance(new, bool | int) or isinstance(old, bool | int)):
-        # false and 0 are not the same as absent in fields that are optional.
-        yield path
-
-
-def _transitions(status: Object, before: Object, policy: str) -> Iterator[FieldError]:
-    if policy == "Always":
-        return
-    for name in ("containerStatuses", "initContainerStatuses"):
-        now = {container.get("name"): container for container in status.get(name) or ()}
-        for index, container in enumerate(before.get(name) or ()):
-            ended = (container.get("state") or {}).get("terminated")
-            if ended is None or (ended.get("exitCode") and policy == "OnFailure"):
-                continue
-            current = now.get(container.get("name"))
-            if current is not None and (current.get("state") or {}).get("terminated") is None:
-                path = f"status.{name}[{index}].state"
-                yield meta.forbidden(path, "may not be transitioned to non-terminated state")

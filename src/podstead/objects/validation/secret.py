@@ -10,6 +10,7 @@ from typing import Any
 
 from podstead.objects import meta
 from podstead.objects.errors import FieldError
+from podstead.objects.validation import objectmeta
 from podstead.objects.validation.configmap import MAX_SIZE, decoded_size, immutable_data_errors
 
 Object = Mapping[str, Any]
@@ -20,17 +21,17 @@ _JSON_KEYS = {"kubernetes.io/dockercfg": ".dockercfg", "kubernetes.io/dockerconf
 
 
 def validate(secret: Object) -> list[FieldError]:
-    return [*meta.validate_object_meta(secret.get("metadata") or {}, namespaced=True), *_data(secret), *_typed(secret)]
+    return [*objectmeta.validate(secret, namespaced=True), *_data(secret), *_typed(secret)]
 
 
 def validate_update(new: Object, old: Object) -> list[FieldError]:
-    errors = meta.validate_object_meta_update(new.get("metadata") or {}, old.get("metadata") or {})
+    errors = objectmeta.validate_update(new, old)
     kind = new.get("type") or old.get("type") or ""
     if kind != (old.get("type") or ""):
         errors.append(meta.invalid("type", kind, meta.IMMUTABLE))
     if old.get("immutable"):
         errors += immutable_data_errors(new, old, ("data",))
-    return [*errors, *_data(new), *_typed(new)]
+    return [*errors, *validate(new)]
 
 
 def _data(secret: Object) -> Iterator[FieldError]:
