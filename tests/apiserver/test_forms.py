@@ -235,6 +235,9 @@ async def test_openapi_v2_in_both_forms(instance: Instance) -> None:
 
 
 async def test_openapi_v2_has_no_word_of_v3(instance: Instance) -> None:
-    text = json.dumps(await instance.get("/openapi/v2"))
+    document = await instance.get("/openapi/v2")
+    # A schema of schemas has such fields.
+    del document["definitions"]["io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"]
+    text = json.dumps(document)
     for word in ("oneOf", "allOf", "requestBody", "#/components", '"content"'):
         assert word not in text

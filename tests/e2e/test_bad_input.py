@@ -55,7 +55,6 @@ def test_what_is_no_manifest(refused: Any, text: str) -> None:
     assert refused(text).startswith("error: ")
 
 
-@pytest.mark.xfail(strict=True, reason="kubectl looks for a CustomResourceDefinition of that kind; none are served")
 def test_a_kind_that_is_not_there(refused: Any) -> None:
     error = refused({"apiVersion": "v1", "kind": "Pood", "metadata": {"name": "x"}})
     assert 'no matches for kind "Pood" in version "v1"' in error

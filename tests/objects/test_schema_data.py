@@ -96,6 +96,6 @@ def test_namespaces_are_not_deleted_as_a_collection() -> None:
 
 def test_resources_are_found_by_path_and_kind() -> None:
     assert kinds.by_path("", "v1", "configmaps") is kinds.by_kind("v1", "ConfigMap") is kinds.by_resource("configmaps")
-    assert kinds.by_path("apps", "v1", "deployments") is None
+    assert kinds.by_path("apps", "v1beta1", "deployments") is None
     with pytest.raises(KeyError):
         kinds.by_resource("widgets")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from podstead.objects.definitions import definition
-from podstead.objects.kinds import SERVED
+from podstead.objects.kinds import DISCOVERED, REVIEWS
 from podstead.objects.validation.unsupported import TABLE
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -74,12 +74,13 @@ def pod_lines() -> Iterator[str]:
 
 
 def kind_lines() -> Iterator[str]:
-    yield "| kind | names | in a namespace | subresources |"
-    yield "| --- | --- | --- | --- |"
-    for info in SERVED:
+    yield "| kind | names | in a namespace | subresources | acted on by |"
+    yield "| --- | --- | --- | --- | --- |"
+    for info in (info for info in DISCOVERED if info not in REVIEWS):
         names = ", ".join((info.plural, *info.short_names))
         below = ", ".join(one.name for one in info.subresources) or "-"
-        yield f"| {info.kind} ({info.api_version}) | {names} | {'yes' if info.namespaced else 'no'} | {below} |"
+        scope, actor = "yes" if info.namespaced else "no", info.acted_on_by or "nothing yet"
+        yield f"| {info.kind} ({info.api_version}) | {names} | {scope} | {below} | {actor} |"
 
 
 PAGES: dict[str, Callable[[], Iterator[str]]] = {"pods.md": pod_lines, "kubectl.md": kind_lines}

@@ -21,8 +21,9 @@ class Discovery:
     """Answers /api, /apis and below for the resources that are served."""
 
     def __init__(self, served: Iterable[ResourceInfo]) -> None:
+        # `served` is in the order of discovery: the first version of a group is the one that clients prefer.
         self._groups: dict[str, dict[str, list[ResourceInfo]]] = {"": {}}
-        for info in sorted(served, key=lambda info: info.plural):
+        for info in served:
             self._groups.setdefault(info.group, {}).setdefault(info.version, []).append(info)
         self._aggregated: dict[tuple[str, str], Answer] = {}
 

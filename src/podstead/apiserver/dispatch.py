@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from podstead.apiserver import health, logs, proxy, reads, writes
+from podstead.apiserver import health, logs, proxy, reads, scale, writes
 from podstead.apiserver.answers import Answer, of_object
 from podstead.apiserver.call import Call
 from podstead.apiserver.discovery import Discovery
@@ -42,8 +42,8 @@ class Dispatcher:
         self._registry = registry
         self._dialer = dialer
         self._health = checks
-        self._discovery = Discovery(kinds.SERVED)
-        self._openapi = OpenApi(kinds.SERVED)
+        self._discovery = Discovery(kinds.DISCOVERED)
+        self._openapi = OpenApi(kinds.DISCOVERED)
 
     async def dispatch(self, call: Call) -> Answer | web.StreamResponse:
         """Answer a request. Raises StatusError."""
@@ -64,6 +64,8 @@ class Dispatcher:
             return await logs.serve(call, await target.registry.get(target.namespace, target.name), self._dialer)
         if call.info.subresource in proxy.SUBRESOURCES:
             return await proxy.serve(call, await target.registry.get(target.namespace, target.name), self._dialer)
+        if call.info.subresource == "scale":
+            return await scale.serve(call, target)
         if target.subresource and call.info.verb == "create":
             return await writes.create_subresource(call, target)
         return await _VERBS[call.info.verb](call, target)

@@ -19,6 +19,7 @@ from podstead.objects.errors import bad_request
 from podstead.objects.exchange import EventType
 from podstead.objects.kinds import ResourceInfo
 from podstead.registry.entry import Entry
+from podstead.registry.views import kept, shown
 from podstead.registry.watch import Event
 
 _FOR_OBJECT = frozenset({Form.OBJECT, Form.TABLE, Form.PARTIAL})
@@ -33,7 +34,8 @@ class Renderer:
         self.resource = resource
         self.accepted = accepted
         self._include = include
-        self._table = tables.for_resource(resource.group, resource.plural) if accepted.form is Form.TABLE else None
+        printed = resource.stored_as or resource
+        self._table = tables.for_resource(printed.group, printed.plural) if accepted.form is Form.TABLE else None
         self._started = False
 
     @classmethod
@@ -56,7 +58,7 @@ class Renderer:
     def one(self, entry: Entry) -> bytes:
         """Return one object. A Status (the answer of some deletes) stays what it is."""
         if self.accepted.form is Form.OBJECT or entry.object.get("kind") != self.resource.kind:
-            return entry.encoded
+            return shown(self.resource, entry).encoded
         if self._table is None:
             return base.partial_object(entry.object, self.accepted.api_version)
         version = entry.object.get("metadata", {}).get("resourceVersion", "")
@@ -71,6 +73,8 @@ class Renderer:
             items = [base.partial_object(entry.object, api_version) for entry in entries]
         else:
             kind, api_version = self.resource.list_kind, self.resource.api_version
+            if self.resource.stored_as is not None:
+                entries = [shown(self.resource, entry) for entry in entries]
             items = [entry.encoded for entry in entries]
         metadata = msgspec.json.encode(list_meta)
         names = kind.encode(), api_version.encode()
@@ -80,6 +84,8 @@ class Renderer:
     def event(self, event: Event) -> bytes:
         """Return one line of a watch. Column definitions are in the first event only, as in Kubernetes."""
         if self.accepted.form is Form.OBJECT or event.type is EventType.ERROR:
+            if self.resource.stored_as is not None:
+                return Event(event.type, shown(self.resource, event.entry)).encoded()
             return event.encoded()
         if self._table is None:
             rendered = base.partial_object(event.object, self.accepted.api_version)
@@ -95,12 +101,12 @@ class Renderer:
         now, order = clock.now(), self._table.order
         if order is not None:
             entries = sorted(entries, key=lambda entry: order(entry.object))
-        rows = [self._table.row(entry.object, now, self._included(entry)) for entry in entries]
+        rows = [self._table.row(kept(self.resource, entry), now, self._included(entry)) for entry in entries]
         return base.encode(self.accepted.api_version, msgspec.json.encode(list_meta), definitions, rows)
 
     def _included(self, entry: Entry) -> bytes:
         if self._include == "None":
             return b"null"
         if self._include == "Object":
-            return entry.encoded
+            return shown(self.resource, entry).encoded
         return base.partial_object(entry.object, self.accepted.api_version)

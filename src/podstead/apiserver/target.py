@@ -53,7 +53,7 @@ def find(registry: Registry, request: RequestInfo) -> Target:
         raise method_not_allowed()
     if request.verb not in (subresource.verbs if subresource else info.verbs):
         raise method_not_supported(info.plural, request.verb, info.group)
-    return Target(info, registry.resources[info.resource], namespace, request.name, subresource)
+    return Target(info, registry.at(info), namespace, request.name, subresource)
 
 
 def _check_segment(what: str, value: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from podstead.objects.defaulting_kinds import COMPUTED
 from podstead.objects.definitions import DefaultValue, default_values, definition, reachable, reference
 from podstead.objects.quantity import Quantity
 
@@ -33,7 +34,7 @@ def _setter(values: Sequence[DefaultValue]) -> Default:
             given = obj.get(each.field)
             if given is None or (each.zero and not given):
                 value = each.value
-                obj[each.field] = value.copy() if isinstance(value, dict) else value
+                obj[each.field] = value.copy() if isinstance(value, dict | list) else value
 
     return apply
 
@@ -176,6 +177,7 @@ def _round_up(holder: Object, *fields: str) -> None:
 
 
 _COMPUTED: dict[str, Default] = {
+    **COMPUTED,
     _CORE + "Container": _container,
     _CORE + "EphemeralContainer": _container,
     _CORE + "Volume": _volume,

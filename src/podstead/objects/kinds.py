@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from podstead.objects.definitions import resource_entry, reviewed
+from podstead.objects.definitions import resource_entries, resource_entry, reviewed
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,10 @@ class ResourceInfo:
     verbs: tuple[str, ...]
     categories: tuple[str, ...]
     subresources: tuple[SubresourceInfo, ...]
+    acted_on_by: str = ""
+    """What does something with its objects; empty where they are only kept."""
+    stored_as: ResourceInfo | None = None
+    """The resource whose objects these are, in another version or group; None where they are stored as they are."""
 
     @property
     def list_kind(self) -> str:
@@ -60,24 +64,83 @@ class ResourceInfo:
         return next((each for each in self.subresources if each.name == name), None)
 
 
-# (group, version, plural) of what is served, with the subresources that are.
-_SERVED: dict[tuple[str, str, str], tuple[str, ...]] = {
-    ("", "v1", "configmaps"): (),
-    ("", "v1", "events"): (),
-    ("", "v1", "namespaces"): ("finalize", "status"),
-    ("", "v1", "nodes"): ("status",),
-    ("", "v1", "pods"): (
-        "attach",
-        "binding",
-        "ephemeralcontainers",
-        "eviction",
-        "exec",
-        "log",
-        "portforward",
-        "status",
-    ),
-    ("", "v1", "secrets"): (),
-    ("", "v1", "serviceaccounts"): (),
+# Groups in the order of discovery, which is kube-aggregator's; those that are not named here follow.
+_GROUPS = (
+    "",
+    "apiregistration.k8s.io",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "apiextensions.k8s.io",
+    "admissionregistration.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+    "resource.k8s.io",
+    "storagemigration.k8s.io",
+)
+
+# GROUP/VERSION/PLURAL or GROUP/VERSION/PLURAL/SUBRESOURCE of what Kubernetes has at a stable version and podstead not.
+_NOT_SERVED = frozenset(
+    {
+        "/v1/bindings",
+        "/v1/componentstatuses",
+        "/v1/nodes/proxy",
+        "/v1/pods/proxy",
+        "/v1/pods/resize",
+        "/v1/serviceaccounts/token",
+        "/v1/services/proxy",
+        "apiextensions.k8s.io/v1/customresourcedefinitions/status",
+        "authentication.k8s.io/v1/selfsubjectreviews",
+        "authentication.k8s.io/v1/tokenreviews",
+        "authorization.k8s.io/v1/localsubjectaccessreviews",
+        "authorization.k8s.io/v1/selfsubjectaccessreviews",
+        "authorization.k8s.io/v1/selfsubjectrulesreviews",
+        "authorization.k8s.io/v1/subjectaccessreviews",
+    }
+)
+
+# What these groups have are questions: a create is answered, nothing is kept.
+_REVIEW_GROUPS = ("authentication.k8s.io", "authorization.k8s.io")
+
+# Fewer verbs than Kubernetes': there are no custom resources, so their list is empty, and stays so.
+_VERBS = {"apiextensions.k8s.io/v1/customresourcedefinitions": ("get", "list", "watch")}
+
+# What acts on the objects of a kind. A create of any other kind is answered with a warning that nothing does.
+_ACTED_ON = {
+    "/v1/configmaps": "whoever reads it",
+    "/v1/events": "expiry, after an hour",
+    "/v1/namespaces": "namespace controller",
+    "/v1/nodes": "scheduler, node agent",
+    "/v1/pods": "scheduler, node agent",
+    "/v1/podtemplates": "whoever reads it",
+    "/v1/secrets": "node agent (image pulls)",
+    "/v1/serviceaccounts": "admission of pods",
+    "apiextensions.k8s.io/v1/customresourcedefinitions": "whoever reads it",
+    "apps/v1/controllerrevisions": "whoever reads it",
+    "coordination.k8s.io/v1/leases": "whoever reads it",
+    "events.k8s.io/v1/events": "expiry, after an hour",
+}
+_WITHOUT = {
+    "services": "no cluster IP is allocated and nothing forwards to its pods",
+    "persistentvolumeclaims": "it is never bound",
+}
+"""What a user will miss first, where the kind alone does not say it; by full name."""
+
+# Which resource's objects another one shows in its own form.
+_STORED_AS = {
+    ("autoscaling", "v1", "horizontalpodautoscalers"): ("autoscaling", "v2", "horizontalpodautoscalers"),
+    ("events.k8s.io", "v1", "events"): ("", "v1", "events"),
 }
 
 
@@ -85,9 +148,12 @@ def _subresource(name: str, entry: dict[str, Any]) -> SubresourceInfo:
     return SubresourceInfo(name, entry["kind"], entry["group"], entry["version"], tuple(entry["verbs"]))
 
 
-def _resource(group: str, version: str, plural: str, subresources: tuple[str, ...]) -> ResourceInfo:
+def _resource(group: str, version: str, plural: str) -> ResourceInfo:
+    path = f"{group}/{version}/{plural}"
     entry = resource_entry(group, version, plural)
-    names = reviewed()["resources"].get(f"{group}/{version}/{plural}", {})
+    names = reviewed()["resources"].get(path, {})
+    stored = _STORED_AS.get((group, version, plural))
+    below = [name for name in entry["subresources"] if f"{path}/{name}" not in _NOT_SERVED]
     return ResourceInfo(
         group=group,
         version=version,
@@ -96,17 +162,46 @@ def _resource(group: str, version: str, plural: str, subresources: tuple[str, ..
         singular=names.get("singular", entry["kind"].lower()),
         short_names=tuple(names.get("shortNames", ())),
         namespaced=entry["namespaced"],
-        verbs=tuple(entry["verbs"]),
+        verbs=_VERBS.get(path) or tuple(entry["verbs"]),
         categories=tuple(names.get("categories", ())),
-        subresources=tuple(_subresource(name, entry["subresources"][name]) for name in subresources),
+        subresources=tuple(_subresource(name, entry["subresources"][name]) for name in below),
+        acted_on_by=_ACTED_ON.get(path, ""),
+        stored_as=_resource(*stored) if stored else None,
     )
 
 
-SERVED: tuple[ResourceInfo, ...] = tuple(_resource(*key, subresources) for key, subresources in _SERVED.items())
+def _rank(key: tuple[str, str, str]) -> tuple[int, str, int, str]:
+    """Discovery's order: groups, then newer versions first, as clients prefer the first."""
+    group, version, plural = key
+    place = _GROUPS.index(group) if group in _GROUPS else len(_GROUPS)
+    return place, group, -int(version.removeprefix("v")), plural
 
-_BY_PATH = {(info.group, info.version, info.plural): info for info in SERVED}
+
+DISCOVERED: tuple[ResourceInfo, ...] = tuple(
+    _resource(*key) for key in sorted(resource_entries(), key=_rank) if "/".join(key) not in _NOT_SERVED
+)
+"""Every resource, in the order of discovery; of one with two versions both."""
+REVIEWS: tuple[ResourceInfo, ...] = tuple(info for info in DISCOVERED if info.group in _REVIEW_GROUPS)
+"""Questions: a create is answered, and nothing is kept."""
+_KEPT = [info for info in DISCOVERED if info.group not in _REVIEW_GROUPS]
+SERVED: tuple[ResourceInfo, ...] = tuple(info for info in _KEPT if info.stored_as is None)
+"""The resources that are kept, each in the version that it is stored in."""
+VIEWS: tuple[ResourceInfo, ...] = tuple(info for info in _KEPT if info.stored_as is not None)
+"""The same objects in another version."""
+
+_BY_PATH = {(info.group, info.version, info.plural): info for info in (*SERVED, *VIEWS)}
+_REVIEW_BY_PATH = {(info.group, info.version, info.plural): info for info in REVIEWS}
 _BY_RESOURCE = {info.resource: info for info in SERVED}
-_BY_KIND = {(info.api_version, info.kind): info for info in SERVED}
+_BY_KIND = {(info.api_version, info.kind): info for info in (*SERVED, *VIEWS)}
+
+
+def inert_warning(info: ResourceInfo) -> str:
+    """Return what the answer to a create says of a kind that nothing acts on; empty for others."""
+    if info.acted_on_by:
+        return ""
+    without = _WITHOUT.get(info.resource)
+    text = f"podstead keeps this {info.kind}, but nothing acts on it yet"
+    return f"{text}: {without}" if without else text
 
 
 def by_resource(name: str) -> ResourceInfo:
@@ -117,6 +212,11 @@ def by_resource(name: str) -> ResourceInfo:
 def by_path(group: str, version: str, plural: str) -> ResourceInfo | None:
     """Return the resource at a URL's group, version and plural, or None."""
     return _BY_PATH.get((group, version, plural))
+
+
+def review_by_path(group: str, version: str, plural: str) -> ResourceInfo | None:
+    """Return the review at a URL's group, version and plural, or None."""
+    return _REVIEW_BY_PATH.get((group, version, plural))
 
 
 def by_kind(api_version: str, kind: str) -> ResourceInfo | None:

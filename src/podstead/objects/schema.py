@@ -21,6 +21,7 @@ from podstead.objects.definitions import (
     definition,
     definition_of,
     enum,
+    plain_defaults,
 )
 from podstead.objects.errors import StatusError, bad_request
 from podstead.objects.leaves import describe
@@ -41,6 +42,7 @@ __all__ = [
     "definition_of",
     "enum",
     "field_problems",
+    "initial_status",
     "prune",
     "strict_error",
     "unrecognized",
@@ -167,6 +169,17 @@ def _exists(api_version: str, kind: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+def initial_status(target: Target) -> dict[str, Any]:
+    """The defaults of an object's status alone: {"status": ...}, or {} where a new object has none."""
+    wanted = _resolve(target)
+    field = wanted.fields.get("status")
+    if field is None or field.reference is None or "status" not in plain_defaults(wanted.name):
+        return {}
+    status: dict[str, Any] = {}
+    apply_defaults(field.reference, status)
+    return {"status": status}
 
 
 def default(target: Target, obj: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from podstead import clock
 from podstead.objects import errors, meta, schema
+from podstead.objects.kinds import inert_warning
 from podstead.objects.validation import validate_create
 from podstead.registry.admission import Operation
 from podstead.registry.core import Core, Lost, Object
@@ -28,6 +29,8 @@ async def create(
     `applied`: the object has its managedFields already.
     """
     new = checked(core, ctx, obj, options)
+    if inert := inert_warning(core.info):
+        ctx.warnings.append(inert)
     metadata = new.setdefault("metadata", {})
     if metadata.pop("resourceVersion", ""):
         # Kubernetes words it so but answers with a 500; the fault is the client's.

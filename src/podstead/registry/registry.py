@@ -10,7 +10,7 @@ from typing import Any
 
 from podstead import clock
 from podstead.objects.exchange import EventType
-from podstead.objects.kinds import SERVED, ResourceInfo
+from podstead.objects.kinds import SERVED, VIEWS, ResourceInfo
 from podstead.objects.user import UserInfo
 from podstead.registry.admission import Chain, default_chain
 from podstead.registry.cache import WINDOW_EVENTS, Cache
@@ -19,6 +19,7 @@ from podstead.registry.core import Core, Lost, key_prefix
 from podstead.registry.options import ListOptions
 from podstead.registry.resource import ResourceRegistry
 from podstead.registry.strategies.events import expired
+from podstead.registry.views import View
 from podstead.registry.watch import Change
 from podstead.store.base import Commit, Store
 
@@ -51,6 +52,11 @@ class Registry:
         self._cores = {info.resource: self._core(info, admission) for info in infos}
         self._by_prefix = {core.cache.prefix: core for core in self._cores.values()}
         self._resources = {name: ResourceRegistry(core) for name, core in self._cores.items()}
+        self._views = {
+            (info.group, info.version, info.plural): ResourceRegistry(View(info, self._cores[info.stored_as.resource]))
+            for info in VIEWS
+            if info.stored_as is not None and info.stored_as.resource in self._cores
+        }
         self._tick_seconds = tick_seconds
         self._ticker: asyncio.Task[None] | None = None
         self._subscribed = False
@@ -61,8 +67,14 @@ class Registry:
 
     @property
     def resources(self) -> Mapping[str, ResourceRegistry]:
-        """By full name: `pods`, `leases.coordination.k8s.io`."""
+        """By full name (`pods`, `leases.coordination.k8s.io`), in the version that is stored."""
         return self._resources
+
+    def at(self, info: ResourceInfo) -> ResourceRegistry:
+        """Return a resource in the very version of `info`. Raises KeyError."""
+        if info.stored_as is None:
+            return self._resources[info.resource]
+        return self._views[info.group, info.version, info.plural]
 
     @property
     def revision(self) -> int:

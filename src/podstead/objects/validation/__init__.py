@@ -13,6 +13,7 @@ from podstead.objects.errors import FieldError
 from podstead.objects.validation import (
     configmap,
     event,
+    kinds,
     namespace,
     node,
     pod,
@@ -34,6 +35,9 @@ class Kind(Protocol):
 
     @property
     def kind(self) -> str: ...
+
+    @property
+    def namespaced(self) -> bool: ...
 
 
 _CREATE: dict[tuple[str, str], Callable[[Object], list[FieldError]]] = {
@@ -63,7 +67,9 @@ _UPDATE: dict[tuple[str, str, str], Callable[[Object, Object], list[FieldError]]
 
 def validate_create(info: Kind, obj: Object) -> list[FieldError]:
     """What is wrong with an object to create: its name has been generated, defaults are filled in."""
-    return _with_unsupported(info, obj, _CREATE[info.group, info.kind](obj))
+    validate = _CREATE.get((info.group, info.kind))
+    errors = validate(obj) if validate is not None else kinds.validate(info, obj)
+    return _with_unsupported(info, obj, errors)
 
 
 def validate_update(info: Kind, new: Object, old: Object, subresource: str = "") -> list[FieldError]:
@@ -72,7 +78,8 @@ def validate_update(info: Kind, new: Object, old: Object, subresource: str = "")
     `new` is what would be stored: of what the subresource does not own, the strategy has put back the old parts. Its
     resourceVersion is set (where an update may leave it out, the caller fills in the current one).
     """
-    errors = _UPDATE[info.group, info.kind, subresource](new, old)
+    validate = _UPDATE.get((info.group, info.kind, subresource))
+    errors = validate(new, old) if validate is not None else kinds.validate_update(info, new, old, subresource)
     return errors if subresource else _with_unsupported(info, new, errors)
 
 

@@ -17,15 +17,16 @@ _MESSAGE_LIMIT = 1024
 def validate(event: Object) -> list[FieldError]:
     metadata = event.get("metadata") or {}
     errors = meta.validate_object_meta(metadata, namespaced=True, name_rule=meta.path_segment_name)
-    return [*errors, *_event(event)]
+    return [*errors, *validate_content(event)]
 
 
 def validate_update(new: Object, old: Object) -> list[FieldError]:
     errors = meta.validate_object_meta_update(new.get("metadata") or {}, old.get("metadata") or {})
-    return [*errors, *_event(new)]
+    return [*errors, *validate_content(new)]
 
 
-def _event(event: Object) -> Iterator[FieldError]:
+def validate_content(event: Object) -> Iterator[FieldError]:
+    """All but the metadata, which must be there: an event lies in the namespace of what it speaks of."""
     namespace = (event.get("metadata") or {}).get("namespace") or ""
     involved = (event.get("involvedObject") or {}).get("namespace") or ""
     if event.get("eventTime"):

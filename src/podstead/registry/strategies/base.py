@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from msgspec.json import decode
+
 from podstead.objects.kinds import ResourceInfo
-from podstead.registry.entry import Entry
+from podstead.objects.schema import initial_status
+from podstead.registry.entry import Entry, encode
 
 Object = dict[str, Any]
 
@@ -31,6 +34,7 @@ class Strategy:
         self.info = info
         self.has_status = any(subresource.name == "status" for subresource in info.subresources)
         self.field_labels = self._field_labels()
+        self._initial_status: bytes | None = None
 
     def _field_labels(self) -> frozenset[str]:
         labels = _METADATA_FIELDS if self.info.namespaced else frozenset({"metadata.name"})
@@ -41,9 +45,16 @@ class Strategy:
     # -- writes
 
     def prepare_for_create(self, new: Object) -> None:
-        """Set what the server sets; drop what a client cannot (its status)."""
+        """Set what the server sets; put what a client cannot set (its status) back to its defaults."""
         if self.has_status:
             new.pop("status", None)
+            new |= self.initial_status()
+
+    def initial_status(self) -> Object:
+        """Return {"status": ...} as it is before anybody has written one, a new one each time; {} where it has none."""
+        if self._initial_status is None:
+            self._initial_status = encode(initial_status(self.info))
+        return decode(self._initial_status)  # type: ignore[no-any-return]
 
     def named(self, new: Object) -> None:
         """Set what depends on metadata.name, at a create whose name may be generated."""

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from podstead import clock
+from podstead.registry.entry import Entry
 from podstead.registry.strategies.base import Object, Strategy, text
 
 TIME_TO_LIVE = timedelta(hours=1)
@@ -30,6 +31,31 @@ class EventStrategy(Strategy):
             "source": text(source),
             "type": text(obj.get("type")),
         }
+
+
+class NewEventStrategy(EventStrategy):
+    """events.k8s.io/v1: the same objects, selected by the names that their fields have there."""
+
+    extra_field_labels: ClassVar[frozenset[str]] = frozenset(
+        {*(f"regarding.{field}" for field in _INVOLVED), "reason", "reportingController", "type"}
+    )
+
+    def fields(self, obj: Object) -> dict[str, str]:
+        # `obj` is in the stored form.
+        core = super().fields(obj)
+        return core | {label: core[_stored_label(label)] for label in self.extra_field_labels}
+
+    def fields_of(self, entry: Entry) -> dict[str, str]:
+        # What the entry keeps is for the labels of the other version.
+        metadata = entry.object["metadata"]
+        own = {"metadata.name": metadata.get("name", ""), "metadata.namespace": metadata.get("namespace", "")}
+        return self.fields(entry.object) | own
+
+
+def _stored_label(label: str) -> str:
+    if label == "reportingController":
+        return "reportingComponent"
+    return label.replace("regarding.", "involvedObject.")
 
 
 def expired(event: Object, now: datetime) -> bool:
