@@ -121,6 +121,15 @@ def _ticks(pid: int) -> tuple[float, float]:
     return sum(fields[:2]) / _TICKS, sum(fields[2:]) / _TICKS
 
 
+def pin(pid: int, core: int) -> None:
+    """Let a process run on one processor only: all threads that it has, and those that they start."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            os.sched_setaffinity(int(task.name), {core})
+        except ProcessLookupError:
+            continue
+
+
 def busy_share(seconds: float) -> float:
     """Return how much of all processors was in use for `seconds`, 0 to 1; time that a hypervisor took is in use."""
 

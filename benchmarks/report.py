@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,7 +70,7 @@ class Row:
         return all(checks) if checks else None
 
     def cells(self) -> list[str]:
-        sides = [_number(value) for side in (self.podstead, self.podman) for value in (side.median, side.p90)]
+        sides = [number(value) for side in (self.podstead, self.podman) for value in (side.median, side.p90)]
         ratio = f"{self.ratio:.1f}" if self.ratio is not None else ""
         met = "" if self.met is None else ("met" if self.met else "NOT MET")
         return [self.name, self.unit, *sides, ratio, self.target, met]
@@ -90,9 +90,12 @@ HEADINGS = ["", "unit", "podstead", "p90", "podman", "p90", "ratio", "target", "
 
 def table(rows: Sequence[Row]) -> str:
     """Return the table as Markdown that reads as plain text too."""
-    lines = [HEADINGS, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    left = {0, 1, 7, 8}
+    return grid([HEADINGS, *(row.cells() for row in rows)], {0, 1, 7, 8})
+
+
+def grid(lines: Sequence[list[str]], left: Set[int]) -> str:
+    """Return lines of cells, the headings first, as a Markdown table; columns not in `left` are set to the right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
 
     def show(line: list[str]) -> str:
         padded = [
@@ -105,7 +108,7 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([show(lines[0]), f"| {' | '.join(rule)} |", *map(show, lines[1:])])
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     if value is None:
         return ""
     return f"{value:.0f}" if abs(value) >= 100 else (f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}")
