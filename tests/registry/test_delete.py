@@ -9,8 +9,9 @@ import pytest
 
 from podstead import clock
 from podstead.objects.errors import StatusError
+from podstead.objects.exchange import PatchType
 from podstead.registry.client import RegistryClient
-from podstead.registry.options import DeleteOptions, ListOptions, RequestContext
+from podstead.registry.options import DeleteOptions, ListOptions, PatchRequest, RequestContext, WriteOptions
 from podstead.registry.registry import Registry
 from support.registry import make_map, make_pod
 
@@ -194,6 +195,42 @@ async def test_dry_run_deletes_nothing(registry: Registry, client: RegistryClien
     entry = await registry.resources["pods"].delete(ctx, "default", "p", DeleteOptions(dry_run=True))
     assert entry.object["metadata"]["deletionTimestamp"]
     assert registry.revision == before
+
+
+async def test_no_verb_writes_anything_in_a_dry_run(
+    registry: Registry, client: RegistryClient, ctx: RequestContext
+) -> None:
+    await client.create("pods", make_pod("q"), "default")
+    await bound(client, finalizers=["example.com/hold"])
+    await client.create("configmaps", make_map(labels={"a": "b"}))
+    pods, maps = registry.resources["pods"], registry.resources["configmaps"]
+    dry, gently = WriteOptions(dry_run=True), DeleteOptions(dry_run=True, propagation_policy="Foreground")
+    before, pod = registry.revision, await client.get("pods", "p", "default")
+    merge = PatchRequest(PatchType.MERGE, {"metadata": {"labels": {"x": "y"}}})
+    done = PatchRequest(PatchType.MERGE, {"status": {"phase": "Succeeded"}})
+    async with maps.watch("", ListOptions(resource_version=str(before))) as watch:
+        await maps.create(ctx, "default", {"metadata": {"generateName": "n-"}}, dry)
+        await maps.patch(ctx, "default", "m", merge, "", dry)
+        changed = await maps.update(ctx, "default", "m", make_map(data={"a": "b"}), "", dry)
+        assert changed.object["data"] == {"a": "b"}
+        marked = await maps.delete(ctx, "default", "m", gently)
+        assert marked.object["metadata"]["finalizers"] == ["foregroundDeletion"]
+        await maps.delete_collection(ctx, "default", DeleteOptions(dry_run=True), ListOptions(label_selector="a=b"))
+        patched = await pods.patch(ctx, "default", "p", done, "status", dry)
+        assert patched.object["status"]["phase"] == "Succeeded"
+        await pods.create_subresource(ctx, "default", "q", "binding", {"target": {"name": "n"}}, dry)
+        await pods.create_subresource(ctx, "default", "p", "eviction", {"metadata": {"name": "p"}}, dry)
+        inside = {"metadata": {"name": "p"}, "deleteOptions": {"dryRun": ["All"]}}
+        await pods.create_subresource(ctx, "default", "p", "eviction", inside)
+        inside = {"metadata": {"name": "p"}, "deleteOptions": {"dryRun": ["Some"]}}
+        with pytest.raises(StatusError, match=r'dryRun: Unsupported value: \["Some"\]: supported values: "All"'):
+            await pods.create_subresource(ctx, "default", "p", "eviction", inside)
+        waiting = asyncio.create_task(watch.batch())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        waiting.cancel()
+    assert registry.revision == before
+    assert await client.get("pods", "p", "default") == pod
 
 
 async def test_a_namespace_ends_when_it_is_finalized(client: RegistryClient) -> None:

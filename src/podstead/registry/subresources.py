@@ -79,6 +79,11 @@ async def _eviction(
     core: Core, ctx: RequestContext, namespace: str, name: str, eviction: Object, options: WriteOptions
 ) -> None:
     sent = eviction.get("deleteOptions") or {}
+    if wrong := [value for value in sent.get("dryRun") or () if value != "All"]:
+        listed = ", ".join(f'"{value}"' for value in wrong)
+        text = f'Unsupported value: [{listed}]: supported values: "All"'
+        cause = errors.FieldError("dryRun", "FieldValueNotSupported", text)
+        raise errors.invalid("DeleteOptions", "", [cause], "meta.k8s.io")
     preconditions = sent.get("preconditions") or {}
     how = DeleteOptions(
         grace_period_seconds=sent.get("gracePeriodSeconds"),
