@@ -61,7 +61,19 @@ def test_paths_are_spelled_as_conflicts_name_them() -> None:
     assert list(paths({"f:metadata": {"f:finalizers": {'v:"a/b"': {}}}})) == ['.metadata.finalizers[="a/b"]']
 
 
-@pytest.mark.parametrize("wrong", [[], {"x:a": {}}, {"f:a": 1}, {"k:{": {}}, {"k:[]": {}}, {".": {}}, {"i:x": {}}])
+_WRONG: list[Any] = [
+    [],
+    {"x:a": {}},
+    {"f:a": 1},
+    {"k:{": {}},
+    {"k:[]": {}},
+    {".": {}},
+    {"i:x": {}},
+    {'v:"\\ud800"': {}},
+]
+
+
+@pytest.mark.parametrize("wrong", _WRONG)
 def test_what_is_no_field_set_is_refused(wrong: Any) -> None:
     with pytest.raises(FieldSetError):
         decoded(wrong)

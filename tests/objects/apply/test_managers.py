@@ -143,6 +143,15 @@ def test_conflicts_name_the_owner_and_the_field() -> None:
     assert owned(forced)["kubectl-client-side-apply"] == {"f:data": {}}
 
 
+def test_null_removes_a_value_and_conflicts_with_its_owner() -> None:
+    live = apply_to(None, pod({"name": "c", "image": "1", "tty": True}), "one")
+    nothing = pod({"name": "c", "image": "1", "tty": None})
+    with pytest.raises(StatusError) as error:
+        apply_to(live, nothing)
+    assert error.value.message.endswith('.spec.containers[name="c"].tty')
+    assert apply_to(live, nothing, force=True)["spec"]["containers"] == [{"name": "c", "image": "1"}]
+
+
 def test_the_same_value_is_shared() -> None:
     live = apply_to(apply_to(None, config_map({"a": "1"}), "one"), config_map({"a": "1"}), "two")
     assert owned(live) == {"one": {"f:data": {"f:a": {}}}, "two": {"f:data": {"f:a": {}}}}

@@ -8,6 +8,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-me
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -186,16 +187,22 @@ def _segment(segment: str) -> str:
     kind, rest = segment[:2], segment[2:]
     if kind == "f:":
         return segment
-    if kind == "i:" and rest.lstrip("-").isdecimal():
-        return f"i:{int(rest)}"
-    try:
+    spelling = ""
+    with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(rest)
-    except (ValueError, RecursionError):
-        raise FieldSetError(f"{segment!r} is no path element") from None
-    if kind == "k:" and isinstance(value, dict) and value:
-        return key_segment(value)
-    if kind == "v:":
-        return value_segment(value)
+        if kind == "k:" and type(value) is dict and value:
+            spelling = key_segment(value)
+        elif kind == "v:":
+            spelling = value_segment(value)
+        elif kind == "i:" and type(value) is int:
+            spelling = f"i:{value}"
+        # Halves of surrogate pairs, which JSON can spell, are no text.
+        spelling.encode()
+        return spelling or _refused(segment)
+    return _refused(segment)
+
+
+def _refused(segment: str) -> str:
     raise FieldSetError(f"{segment!r} is no path element")
 
 

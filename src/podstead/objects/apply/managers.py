@@ -27,7 +27,7 @@ from podstead.objects.apply.fieldset import (
     intersection,
     union,
 )
-from podstead.objects.apply.merging import field_set, merge, with_named, without
+from podstead.objects.apply.merging import field_set, merge, with_named, without, without_nulls
 from podstead.objects.apply.shapes import Shape
 from podstead.objects.schema import prune
 
@@ -134,11 +134,13 @@ def applied(shape: Shape, live: Object | None, config: Configuration, manager: M
     mine = _Owned(canonical(fields), manager.api_version, manager.time)
     managed[owner] = mine
     merged = merge(shape, {**before, "metadata": _without_managers(before)}, config.checked)
+    merged = without_nulls(shape, merged, config.raw)
     if last is not None:
         merged = _pruned(shape, merged, managed, last.fields)
     new: Object = prune(config.definition, merged)[0]
     compared = compare(shape, _view(before), _view(new))
-    changed = union(compared.modified, compared.added)
+    # What the configuration itself removes it says to be null.
+    changed = union(union(compared.modified, compared.added), intersection(compared.removed, fields))
     found = {
         other: common
         for other, owned in managed.items()

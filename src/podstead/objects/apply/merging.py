@@ -90,6 +90,23 @@ def merge(shape: Shape, live: Value, config: Value) -> Value:
     return config
 
 
+def without_nulls(shape: Shape, value: Value, config: Value) -> Value:
+    """Return the value without the fields that the configuration says are null."""
+    if shape.kind is Kind.MAP and type(value) is dict and type(config) is dict:
+        left = dict(value)
+        for name, wanted in config.items():
+            if wanted is None:
+                left.pop(name, None)
+            elif name in left:
+                left[name] = without_nulls(shape.child(name), left[name], wanted)
+        return left
+    if shape.kind is Kind.LIST and type(value) is list and type(config) is list:
+        assert shape.item is not None
+        items = {_segment(shape, item): item for item in config}
+        return [without_nulls(shape.item, item, items.get(_segment(shape, item))) for item in value]
+    return value
+
+
 def _merged_lists(shape: Shape, live: list[Value], config: list[Value]) -> list[Value]:
     """Items of both in the configuration's order; those of the live object alone keep their place among their
     neighbours (structured-merge-diff's order since Kubernetes 1.27).
