@@ -11,6 +11,7 @@ import pytest
 
 from podstead.controllers.garbage import GarbageCollector
 from podstead.objects.errors import StatusError
+from podstead.registry.options import RequestContext
 from podstead.registry.registry import Registry
 from support.fakenode import gone
 from support.registry import ADMIN, make_map, make_pod, open_registry
@@ -180,6 +181,37 @@ async def test_a_cluster_scoped_owner(client: Any) -> None:
     await make(client, "child", node)
     await client.delete("nodes", "n1")
     await gone(client, "configmaps", "child")
+
+
+async def test_an_owner_may_be_named_in_another_version_than_it_is_stored_in(client: Any) -> None:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}
+    scaler = {"metadata": {"name": "s"}, "spec": {"maxReplicas": 2, "scaleTargetRef": target}}
+    made = await client.create("horizontalpodautoscalers.autoscaling", scaler, "default")
+    await make(client, "child", {**made, "apiVersion": "autoscaling/v1"})
+    await make(client, "other", {**made, "apiVersion": "autoscaling/v2"})
+    await make(client, "stranger", {**made, "metadata": {"name": "s", "uid": "1"}})
+    await gone(client, "configmaps", "stranger")
+    assert await names(client) == ["child", "other"]
+    await client.delete("horizontalpodautoscalers.autoscaling", "s", "default")
+    await gone(client, "configmaps", "child")
+    await gone(client, "configmaps", "other")
+
+
+async def test_a_job_keeps_its_pods_unless_told_otherwise(registry: Registry, client: Any) -> None:
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "busybox:1"}]}}
+    for name in ("kept", "cleared"):
+        job = await client.create("jobs.batch", {"metadata": {"name": name}, "spec": {"template": template}}, "default")
+        await client.create("pods", make_pod(name, ownerReferences=owned_by(job)), "default")
+    context = RequestContext(ADMIN)
+    await registry.resources["jobs.batch"].delete(context, "default", "kept")
+    assert context.warnings == [
+        "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or "
+        "set propagationPolicy=Orphan to suppress this warning"
+    ]
+    await client.delete("jobs.batch", "cleared", "default", propagation_policy="Background")
+    await gone(client, "jobs.batch", "kept")
+    await gone(client, "pods", "cleared")
+    assert "ownerReferences" not in (await client.get("pods", "kept", "default"))["metadata"]
 
 
 async def test_a_circle_ends_in_the_foreground_and_in_the_background(client: Any) -> None:

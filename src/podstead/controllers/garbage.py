@@ -56,7 +56,8 @@ def collectable() -> list[str]:
 
 def _owning(reference: OwnerReference) -> ResourceInfo | None:
     """Return the resource of an owner, as it is stored; None for a kind that is not served."""
-    return by_kind(reference.api_version, reference.kind)
+    info = by_kind(reference.api_version, reference.kind)
+    return info and (info.stored_as or info)
 
 
 class GarbageCollector:

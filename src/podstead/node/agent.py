@@ -16,6 +16,7 @@ from podstead.linux.remove import remove_tree
 from podstead.node import info
 from podstead.node.context import NodeContext, Volumes
 from podstead.node.decisions import by_name
+from podstead.node.lease import NodeLease
 from podstead.node.registration import Registration
 from podstead.node.runtime.base import ContainerState, ContainerStatus, ImageService, Runtime, SandboxStatus
 from podstead.node.status_writer import StatusWriter
@@ -124,6 +125,7 @@ class Agent:
             self.ready.set()
             self._keep(group, "node", self._node.run)
             self._keep(group, "heartbeat", self._registration.run)
+            self._keep(group, "lease", NodeLease(self._parts.client, self._parts.name).run)
             if (collect := self._parts.collect_images) is not None:
                 self._keep(group, "image garbage collection", lambda: collect(self._registration.warn))
             await self._clean_orphans(left)
