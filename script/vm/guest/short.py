@@ -1,13 +1,17 @@
-"""The short job inside the machine: recipe, limits under cgroup v2, adoption, and a reboot that the pod survives."""
+"""The short job inside the machine: recipe, limits under cgroup v2, adoption, and a reboot that the pod survives,
+with the server started by the unit that docs/adoption.md shows.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +28,7 @@ STEP_SECONDS = 120
 GOING_DOWN_SECONDS = 75
 """systemd kills what does not end after 90."""
 CGROUPS = Path("/sys/fs/cgroup")
+UNIT = Path("/etc/systemd/system/podstead.service")
 LASTING = {
     "restartPolicy": "Always",
     "containers": [
@@ -132,6 +137,36 @@ def adoption() -> None:
     check(identity(), before, "container, restarts and processes after it")
 
 
+def install_unit() -> None:
+    step("a unit of the user's own starts it from now on")
+    program = Path("/usr/local/bin/podstead")  # as in the documentation
+    if not program.exists():
+        program.symlink_to(shutil.which("podstead") or "")
+    text = (REPOSITORY / "docs/adoption.md").read_text()
+    block = text[text.index("    [Unit]") : text.index("`KillMode=process`")]
+    UNIT.write_text(textwrap.dedent(block))
+    run("systemctl", "enable", UNIT.stem)
+
+
+def started_by_the_unit() -> None:
+    deadline = time.monotonic() + STEP_SECONDS
+    while subprocess.run(["kubectl", "get", "--raw", "/readyz"], capture_output=True, timeout=STEP_SECONDS).returncode:
+        if time.monotonic() > deadline:
+            raise Failed(f"nothing started it: {run('systemctl', 'status', UNIT.stem)}")
+        time.sleep(1)
+    check(run("systemctl", "is-active", UNIT.stem), "active\n", "the unit")
+
+
+def restart_by_the_unit() -> None:
+    step("systemctl restart keeps the pods")
+    before = container("lasting")
+    run("systemctl", "restart", UNIT.stem)
+    started_by_the_unit()
+    wait("lasting", "condition=Ready")
+    check(container("lasting")["containerID"], before["containerID"], "the container")
+    run("systemctl", "disable", "--now", UNIT.stem)
+
+
 def provide_image() -> None:
     archive = Path("/var/tmp/standin.tar")
     run(str(REPOSITORY / "script/make-standin-image"), str(archive))
@@ -148,12 +183,13 @@ def before_the_reboot() -> None:
     demo.recipe(dict(os.environ))
     limits()
     adoption()
+    install_unit()
     notes = {"container": container("lasting")["containerID"], "boot": boot(), "time": time.time()}
     NOTES.write_text(json.dumps(notes))
 
 
 def after_the_reboot() -> None:
-    step("after the reboot `podstead up` brings the pod back")
+    step("after the reboot the unit brings the pod back")
     notes = json.loads(NOTES.read_text())
     if notes["boot"] == boot():
         raise Failed("the machine has not been rebooted")
@@ -161,12 +197,13 @@ def after_the_reboot() -> None:
     print(f"   going down took {down:.0f} s", flush=True)
     if down > GOING_DOWN_SECONDS:
         raise Failed("pods hold the machine up that goes down")
-    print(run("podstead", "up"), end="")
+    started_by_the_unit()
     wait("lasting", "jsonpath={.status.containerStatuses[0].restartCount}=1")
     wait("lasting", "condition=Ready")
     status = container("lasting")
     check(status["containerID"] == notes["container"], False, "the container is the old one")
     check(run("kubectl", "exec", "lasting", "--", "cat", "/disk/file"), "kept\n", "the emptyDir's file")
+    restart_by_the_unit()
     step("down leaves nothing")
     print(run("podstead", "down", "--purge"), end="")
     check(demo.leftovers(INSTANCE), [], "left on this machine")
