@@ -196,6 +196,35 @@ async def test_list_is_sorted_paged_and_counts_what_follows(store: SQLiteStore) 
     assert ([item.key for item in page.items], page.remaining) == ([f"/p/{letter}" for letter in "defgh"], 0)
 
 
+async def test_values_are_any_bytes(store: SQLiteStore) -> None:
+    values = [b"", b"\0", b"a\0b", b"\xff\xfe\x80", bytes(range(256)), "ä\u20ac".encode(), b"x" * 100_000, b""]
+    keys = [f"/b/{number}-\"ä\\'" for number in range(len(values))]
+    for key, value in zip(keys, values, strict=True):
+        await store.create(key, value)
+    for limit in (0, 3, 8):
+        page = await store.list("/b/", limit=limit)
+        assert [item.value for item in page.items] == values[: limit or None]
+        assert [item.key for item in page.items] == keys[: limit or None]
+
+
+async def test_more_than_is_read_or_written_in_one_step(store: SQLiteStore) -> None:
+    keys = [f"/n/{number:05}" for number in range(1203)]
+    revisions = await asyncio.gather(*(store.create(key, key.encode()) for key in keys))
+    assert revisions == list(range(2, 1205))
+    for limit, count, remaining in ((0, 1203, 0), (1203, 1203, 0), (1200, 1200, 3), (500, 500, 703), (501, 501, 702)):
+        page = await store.list("/n/", limit=limit)
+        assert [(item.key, item.value) for item in page.items] == [(key, key.encode()) for key in keys[:count]]
+        assert page.remaining == remaining
+    after, left = "", []
+    while page := await store.list("/n/", after=after, limit=400, revision=1204):
+        left.append(page.remaining)
+        if not page.remaining:
+            break
+        after = page.items[-1].key
+        await store.create(f"/n/{after}", b"later")
+    assert left == [803, 403, 3, 0]
+
+
 async def test_list_at_a_revision_shows_what_was(store: SQLiteStore) -> None:
     chooser = random.Random(5)
     present: dict[str, tuple[bytes, int]] = {}

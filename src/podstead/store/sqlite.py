@@ -9,6 +9,7 @@ One process at a time: the caller holds the instance's lock file.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -29,6 +30,16 @@ WHERE key >= :low AND key < :high AND key > :after AND revision <= :revision AND
     SELECT 1 FROM history AS n WHERE n.key = h.key AND n.revision > h.revision AND n.revision <= :revision
   )
 """
+
+# All rows in one: sqlite3 gives the interpreter's lock up at each row, and while the loop is busy it takes
+# milliseconds to get it back.
+_ROWS = f"""
+SELECT json_group_array(key), json_group_array(revision), json_group_array(length(value)),
+  CAST(group_concat(CAST(value AS TEXT), '') AS BLOB)
+FROM (SELECT key, value, revision {_VISIBLE} ORDER BY key LIMIT :limit)
+"""
+_STEP = 500
+"""Rows read so at once; what SQLite can hold in one value is limited."""
 
 _KEEP = Keep()
 
@@ -205,16 +216,32 @@ def _page(connection: sqlite3.Connection, counts: _Counts, prefix: str, after: s
         raise Compacted(compacted)
     revision = revision or current
     high = prefix[:-1] + chr(ord(prefix[-1]) + 1)
-    bounds = {"low": prefix, "high": high, "after": after, "revision": revision, "limit": limit or -1}
-    rows = connection.execute(f"SELECT key, value, revision {_VISIBLE} ORDER BY key LIMIT :limit", bounds)
-    items = [KeyValue(*row) for row in rows]
+    bounds: dict[str, str | int] = {"low": prefix, "high": high, "after": after, "revision": revision}
+    items: list[KeyValue] = []
+    while not limit or len(items) < limit:
+        step = min(limit - len(items), _STEP) if limit else _STEP
+        read = _rows(connection, bounds | {"limit": step})
+        items += read
+        if len(read) < step:
+            break
+        bounds["after"] = read[-1].key
     if not limit or len(items) < limit:
         return Page(items, current, 0)
     before = counts.take(prefix, revision, after) if after else None
-    last = bounds["after"] = items[-1].key
+    last = items[-1].key
     if before is not None:
         remaining = before - len(items)
     else:
         remaining = connection.execute(f"SELECT count(*) {_VISIBLE}", bounds).fetchone()[0]
     counts.put(prefix, revision, last, remaining)
     return Page(items, current, remaining)
+
+
+def _rows(connection: sqlite3.Connection, bounds: dict[str, str | int]) -> list[KeyValue]:
+    keys, revisions, lengths, values = connection.execute(_ROWS, bounds).fetchone()
+    items: list[KeyValue] = []
+    start = 0
+    for key, revision, length in zip(json.loads(keys), json.loads(revisions), json.loads(lengths), strict=True):
+        items.append(KeyValue(key, values[start : start + length], revision))
+        start += length
+    return items

@@ -48,7 +48,13 @@ CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, number INTEGER NOT NULL
 INSERT OR IGNORE INTO state VALUES ('compacted', 1), ('format', 1);
 """
 
-_INSERT = "INSERT INTO history (revision, key, value, previous) VALUES (?, ?, ?, ?)"
+_ROWS = 64
+"""Rows inserted by one statement: sqlite3 gives the interpreter's lock up at each step, and while the loop is busy it
+takes milliseconds to get it back. So a small batch is one step, begin and commit included."""
+
+
+def _insert(count: int) -> str:
+    return f"INSERT INTO history (revision, key, value, previous) VALUES {', '.join(['(?, ?, ?, ?)'] * count)}"
 
 
 class Write:
@@ -247,9 +253,14 @@ class Writer:
 
     def _write_rows(self, connection: sqlite3.Connection, rows: list[tuple[int, str, bytes | None, int]]) -> None:
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(_INSERT, rows)
-            connection.execute("COMMIT")
+            several = len(rows) > _ROWS
+            if several:
+                connection.execute("BEGIN IMMEDIATE")
+            for start in range(0, len(rows), _ROWS):
+                part = rows[start : start + _ROWS]
+                connection.execute(_insert(len(part)), [value for row in part for value in row])
+            if several:
+                connection.execute("COMMIT")
         except sqlite3.Error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
