@@ -12,6 +12,7 @@ from podstead.objects.exchange import PatchType
 from podstead.registry.client import RegistryClient
 from podstead.registry.options import PatchRequest, RequestContext, WriteOptions
 from podstead.registry.registry import Registry
+from podstead.registry.scale import patch_scale
 from support.registry import make_map, make_pod
 
 Object = dict[str, Any]
@@ -145,3 +146,27 @@ async def test_ten_thousand_small_objects_stay_small(client: RegistryClient) -> 
     """The list of a small object is a small part of its bytes."""
     created = await client.create("configmaps", make_map(data={f"key-{number}": "x" * 200 for number in range(5)}))
     assert len(msgspec.json.encode(created["metadata"]["managedFields"])) < 250
+
+
+async def test_an_applied_scale_is_owned_by_who_applied_it(
+    registry: Registry, client: RegistryClient, ctx: RequestContext
+) -> None:
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template, "replicas": 1}
+    await client.create("deployments.apps", {"metadata": {"name": "d"}, "spec": spec}, "default")
+    core = registry.resources["deployments.apps"].core
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 3}}
+    options = WriteOptions(field_manager="hpa")
+    with pytest.raises(StatusError) as error:
+        await patch_scale(core, ctx, "default", "d", PatchRequest(PatchType.APPLY, scale), options)
+    assert error.value.message == ('Apply failed with 1 conflict: conflict with "admin" using apps/v1: .spec.replicas')
+    request = PatchRequest(PatchType.APPLY, scale, force=True)
+    shown = await patch_scale(core, ctx, "default", "d", request, options)
+    assert shown.object["spec"] == {"replicas": 3}
+    deployment = await client.get("deployments.apps", "d", "default")
+    assert ("hpa", "Apply", "scale", {"f:spec": {"f:replicas": {}}}) in entries(deployment)
+    # Non-pointer structs of the API's types are there always: no "." of their own.
+    assert entries(deployment)[1][3]["f:spec"]["f:strategy"] == {
+        "f:rollingUpdate": {".": {}, "f:maxSurge": {}, "f:maxUnavailable": {}},
+        "f:type": {},
+    }

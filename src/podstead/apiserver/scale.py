@@ -16,7 +16,6 @@ from podstead.registry.options import PatchRequest
 from podstead.registry.scale import patch_scale, put_scale, scale_of
 
 _SCALE = ResourceInfo("autoscaling", "v1", "Scale", "scale", "scale", (), True, ("get", "patch", "update"), (), ())
-_PATCHES = tuple(map(str, (PatchType.JSON, PatchType.MERGE, PatchType.STRATEGIC)))
 
 
 async def serve(call: Call, target: Target) -> Answer:
@@ -31,7 +30,7 @@ async def serve(call: Call, target: Target) -> Answer:
         obj, duplicates = await body.read_object(call.request, _SCALE, duplicates=wanted)
         options = replace(options, duplicates=tuple(duplicates))
         return Answer(renderer.one(await put_scale(core, call.context, namespace, name, obj, options)))
-    options = query.write_options(call.info.query, "PatchOptions")
-    media_type = require_content_type(call.request.headers.get("Content-Type", ""), _PATCHES)
-    request = PatchRequest(media_type, await body.read(call.request))
+    media_type = require_content_type(call.request.headers.get("Content-Type", ""), tuple(PatchType))
+    options, force = query.patch_options(call.info.query, applies=media_type == PatchType.APPLY)
+    request = PatchRequest(media_type, await body.read(call.request), force)
     return Answer(renderer.one(await patch_scale(core, call.context, namespace, name, request, options)))

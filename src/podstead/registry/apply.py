@@ -35,20 +35,56 @@ async def apply(
     options: WriteOptions,
 ) -> tuple[Entry, bool]:
     """Return the object as it is now, and whether it was created. Raises StatusError 400, 403, 404, 409, 422."""
-    config = await _configuration(core, ctx, request.body, subresource, options)
-    for field in (config.raw, config.checked):
-        check_names(core, field.setdefault("metadata", {}), namespace, name)
+    info = core.info
+    config = await _configuration(ctx, request.body, options, (info.group, info.version, info.kind))
+    _name(core, config, namespace, name)
+    for sent in (config.raw, config.checked):
+        for field in _beside(core, sent, subresource):
+            del sent[field]
+    return await _apply(core, ctx, namespace, name, config, subresource, options, bool(request.force))
+
+
+async def apply_scale(
+    core: Core, ctx: RequestContext, namespace: str, name: str, request: PatchRequest, options: WriteOptions
+) -> Entry:
+    """Apply a Scale; return the object that is scaled. Its spec.replicas is owned in the object's own version."""
+    config = await _configuration(ctx, request.body, options, ("autoscaling", "v1", "Scale"))
+    _name(core, config, namespace, name)
+    info, scale = core.info, config.checked
+    whole: Object = {"apiVersion": info.api_version, "kind": info.kind, "metadata": scale["metadata"]}
+    if "replicas" in (scale.get("spec") or {}):
+        whole["spec"] = {"replicas": scale["spec"]["replicas"]}
+    config = Configuration(schema.definition_of(info.group, info.version, info.kind), whole, whole)
+    return (await _apply(core, ctx, namespace, name, config, "scale", options, bool(request.force)))[0]
+
+
+def _name(core: Core, config: Configuration, namespace: str, name: str) -> None:
+    """Fill in name and namespace from the request; 400 where the configuration says others."""
+    for sent in (config.raw, config.checked):
+        check_names(core, sent.setdefault("metadata", {}), namespace, name)
+
+
+async def _apply(
+    core: Core,
+    ctx: RequestContext,
+    namespace: str,
+    name: str,
+    config: Configuration,
+    subresource: str,
+    options: WriteOptions,
+    force: bool,
+) -> tuple[Entry, bool]:
     shape = shape_of(config.definition.name)
     who = manager(core, ctx, options, subresource)
 
     def make(old: Entry) -> Object:
-        return objects.applied(shape, old.object, config, who, bool(request.force))
+        return objects.applied(shape, old.object, config, who, force)
 
     for _ in range(ATTEMPTS):
         if subresource or core.find(namespace, name) is not None:
             return await replace(core, ctx, namespace, name, subresource, options, make, applied=True), False
         _check_new(core, name, config.checked["metadata"])
-        new = objects.applied(shape, None, config, who, bool(request.force))
+        new = objects.applied(shape, None, config, who, force)
         try:
             return await create(core, ctx, namespace, new, options, applied=True), True
         except errors.StatusError as error:
@@ -67,23 +103,20 @@ def _check_new(core: Core, name: str, metadata: Object) -> None:
 
 
 async def _configuration(
-    core: Core, ctx: RequestContext, body: Any, subresource: str, options: WriteOptions
+    ctx: RequestContext, body: Any, options: WriteOptions, wanted: tuple[str, str, str]
 ) -> Configuration:
+    """Decode and check a configuration of the (group, version, kind) that is wanted."""
     raw, duplicates = await _decoded(body)
-    info = core.info
     try:
-        definition = schema.definition_of(info.group, info.version, info.kind)
+        definition = schema.definition_of(*wanted)
     except KeyError:
-        raise errors.unsupported_media_type(f"{info.kind} has no schema to apply configurations by") from None
-    config = configuration(definition, raw, info.group, info.version, info.kind)
+        raise errors.unsupported_media_type(f"{wanted[2]} has no schema to apply configurations by") from None
+    config = configuration(definition, raw, *wanted)
     if duplicates and options.field_validation != "Ignore":
         problems = schema.field_problems((), duplicates)
         if options.field_validation == "Strict":
             raise errors.bad_request("error strict decoding YAML: " + ", ".join(problems))
         ctx.warnings.extend(problems)
-    for sent in (config.raw, config.checked):
-        for field in _beside(core, sent, subresource):
-            del sent[field]
     return config
 
 

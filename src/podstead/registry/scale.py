@@ -10,6 +10,7 @@ from podstead.objects.exchange import PatchType
 from podstead.objects.patch import json_patch, merge_patch
 from podstead.objects.selectors import LabelSelector, Operator, Requirement, label_selector_from_object
 from podstead.objects.strategic import strategic_merge_patch
+from podstead.registry.apply import apply_scale
 from podstead.registry.core import Core, Object
 from podstead.registry.entry import Entry, unstored
 from podstead.registry.options import PatchRequest, RequestContext, WriteOptions
@@ -66,6 +67,8 @@ async def patch_scale(
 ) -> Entry:
     """Patch the Scale. Raises as `put_scale`, and 415 for a type of patch that it does not take."""
     served(core, "scale", "patch")
+    if request.type == PatchType.APPLY:
+        return scale_of(core, await apply_scale(core, ctx, namespace, name, request, options))
     definition = schema.definition_of("autoscaling", "v1", _KIND)
     body: Any = request.body
     duplicates: list[str] = []
@@ -83,10 +86,10 @@ async def patch_scale(
             case PatchType.STRATEGIC:
                 new = strategic_merge_patch(definition, old, body)
             case _:
-                accepted = ", ".join((PatchType.JSON, PatchType.MERGE, PatchType.STRATEGIC))
+                accepted = ", ".join(PatchType)
                 text = "the body of the request was in an unknown format - accepted media types include: "
                 raise errors.unsupported_media_type(text + accepted)
-        context = RequestContext(ctx.user) if warned else ctx
+        context = RequestContext(ctx.user, manager=ctx.manager) if warned else ctx
         warned = True
         checks = WriteOptions(field_validation=options.field_validation, duplicates=tuple(duplicates))
         return _checked(core, context, new, checks)
