@@ -1,4 +1,4 @@
-"""What goes with what: kubectl delete --cascade, namespaces with all that is in them, dry runs."""
+"""What goes with what: kubectl delete --cascade, namespaces with all that is in them, dry runs; the node's lease."""
 
 from __future__ import annotations
 
@@ -80,6 +80,13 @@ def test_a_namespace_says_what_it_waits_for(instance: TestInstance) -> None:
     patch = '{"metadata":{"finalizers":null}}'
     instance.kubectl("patch", "cm", "held", "-n", "waiting", "--type=merge", "-p", patch, check=True)
     instance.kubectl("wait", "--for=delete", "namespace/waiting", "--timeout=30s", check=True)
+
+
+def test_the_node_has_a_lease_that_goes_with_it(instance: TestInstance) -> None:
+    (node,) = instance.get("nodes")["items"]
+    lease = instance.get("lease", node["metadata"]["name"], "-n", "kube-node-lease")
+    assert lease["spec"]["holderIdentity"] == node["metadata"]["name"] and lease["spec"]["renewTime"]
+    assert lease["metadata"]["ownerReferences"][0]["uid"] == node["metadata"]["uid"]
 
 
 def test_a_dry_run_deletes_nothing(instance: TestInstance) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -180,6 +181,24 @@ async def test_a_second_delete_may_ask_for_another_policy(client: RegistryClient
     await client.delete("pods", "p", "default", propagation_policy="Foreground")
     pod = await client.delete("pods", "p", "default", propagation_policy="Orphan")
     assert pod["metadata"]["finalizers"] == ["foregroundDeletion"]
+
+
+async def test_events_go_an_hour_after_they_happened_last(
+    registry: Registry, client: RegistryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = clock.now()
+    regarding = {"kind": "Pod", "name": "p", "namespace": "default"}
+    for name in ("once", "counted", "series"):
+        await client.create("events", {"metadata": {"name": name}, "involvedObject": regarding}, "default")
+    later = clock.rfc3339(start + timedelta(minutes=50))
+    await client.patch("events", "counted", "default", {"count": 2, "lastTimestamp": later})
+    micro = clock.rfc3339_micro(start + timedelta(minutes=40))
+    await client.patch("events", "series", "default", {"series": {"count": 2, "lastObservedTime": micro}})
+    for minutes, left in ((59, 3), (61, 2), (101, 1), (111, 0)):
+        with monkeypatch.context() as patched:
+            patched.setattr(clock, "now", lambda minutes=minutes: start + timedelta(minutes=minutes))
+            await registry.expire_events()
+        assert len((await client.list("events")).items) == left
 
 
 async def test_events_own_nothing(client: RegistryClient) -> None:

@@ -7,7 +7,8 @@ names them. An object that owns others but is owned by none is a uid with a set 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from sys import intern
 
 from podstead.client.base import Metadata
 from podstead.objects.exchange import OwnerReference
@@ -46,7 +47,9 @@ def node_of(resource: str, metadata: Metadata) -> Node | None:
     foreground, orphans = FOREGROUND in finalizers, ORPHAN in finalizers
     if not (owners or foreground or orphans):
         return None
-    return Node(resource, metadata.namespace, metadata.name, metadata.uid, owners, deleting, foreground, orphans)
+    return Node(
+        resource, intern(metadata.namespace), metadata.name, metadata.uid, owners, deleting, foreground, orphans
+    )
 
 
 class OwnerGraph:
@@ -65,9 +68,17 @@ class OwnerGraph:
     def put(self, node: Node) -> None:
         """Add a node, in place of an earlier state of the same object."""
         self.remove(node.uid)
+        node = self._sharing(node)
         self.nodes[node.uid] = node
         for reference in node.owners:
             self._dependents.setdefault(reference.uid, set()).add(node)
+
+    def _sharing(self, node: Node) -> Node:
+        """Return the node with the references of one with the same owners, if there is any."""
+        sibling = next(iter(self.dependents(node.owners[0].uid)), None) if node.owners else None
+        if sibling is None or sibling.owners != node.owners:
+            return node
+        return replace(node, owners=sibling.owners)
 
     def remove(self, uid: str) -> Node | None:
         """Forget an object; its dependents stay known as those of its uid."""
