@@ -35,6 +35,7 @@ from podstead.paths import Paths
 from podstead.pki import Pki, admin_kubeconfig
 from podstead.registry.registry import Registry
 from podstead.store.sqlite import SQLiteStore
+from podstead.tokens import TokenKeys
 
 log = logging.getLogger(__name__)
 
@@ -105,11 +106,13 @@ class Cluster:
             stack.push_async_callback(_ended, choosing)
             store = SQLiteStore(self._paths.database)
             stack.push_async_callback(store.close)
-            registry = Registry(store)
+            pki = Pki(self._paths.pki)
+            keys = TokenKeys(pki.service_account_key, pki.retired_service_account_keys)
+            registry = Registry(store, token_keys=keys)
             await registry.start()
             stack.push_async_callback(registry.close)
             stack.push_async_callback(rooms.runtime.close)
-            await self._serve(stack, registry, rooms, choosing, on_ready)
+            await self._serve(stack, registry, rooms, choosing, pki, on_ready)
 
     async def _serve(
         self,
@@ -117,12 +120,13 @@ class Cluster:
         registry: Registry,
         rooms: NodeRooms,
         choosing: asyncio.Task[Choice],
+        pki: Pki,
         on_ready: Callable[[str | None], None],
     ) -> None:
-        pki = Pki(self._paths.pki)
         pki.ensure([rooms.network.gateway])
         agent = self._agent(registry, rooms)
-        await self._open_api(stack, registry, rooms, agent, pki)
+        api = await self._open_api(stack, registry, rooms.runtime, agent, pki)
+        agent.api_is_at(rooms.network.gateway, self.port)
         system = registry.client(UserInfo("system:podstead", (SYSTEM_MASTERS,)))
         await _make_namespaces(system)
         log.info("OCI runtime: %s", await _settled(choosing))
@@ -133,7 +137,8 @@ class Cluster:
             group.create_task(supervise("namespace defaults", defaults.run))
             group.create_task(supervise("namespaces", namespaces.run))
             group.create_task(supervise("scheduler", scheduler.run))
-            group.create_task(_set_up_network(rooms, agent), name="network")
+            group.create_task(_set_up_network(rooms, agent, api), name="network")
+            group.create_task(supervise("volumes", rooms.volumes.run), name="volumes")
             group.create_task(_give_back_memory(), name="memory")
             group.create_task(agent.run(), name="agent")
             await agent.ready.wait()
@@ -144,9 +149,11 @@ class Cluster:
 
     def _agent(self, registry: Registry, rooms: NodeRooms) -> Agent:
         name = info.node_name()
+        client = registry.client(UserInfo(f"system:node:{name}", ("system:nodes",)))
+        rooms.volumes.connect(client)
         return Agent(
             NodeParts(
-                client=registry.client(UserInfo(f"system:node:{name}", ("system:nodes",))),
+                client=client,
                 runtime=rooms.runtime,
                 images=rooms.images,
                 volumes=rooms.volumes,
@@ -158,10 +165,10 @@ class Cluster:
         )
 
     async def _open_api(
-        self, stack: AsyncExitStack, registry: Registry, rooms: NodeRooms, agent: Agent, pki: Pki
-    ) -> None:
+        self, stack: AsyncExitStack, registry: Registry, runtime: OCIRuntime, agent: Agent, pki: Pki
+    ) -> ApiServer:
         """Start the node's server and the API server, and write the administrator's kubeconfig."""
-        node_server = NodeServer(agent, rooms.runtime)
+        node_server = NodeServer(agent, runtime)
         await node_server.start()
         stack.push_async_callback(node_server.close)
         dialer = LocalDialer({info.node_name(): node_server})
@@ -172,6 +179,7 @@ class Cluster:
         stack.push_async_callback(api.close)
         kubeconfig = admin_kubeconfig(pki, f"https://{self._config.host}:{self.port}", "podstead")
         await asyncio.to_thread(_write_kubeconfig, self._paths, kubeconfig)
+        return api
 
     async def _listen(self, api: ApiServer) -> None:
         try:
@@ -221,7 +229,7 @@ async def _first_pod_possible(client: Client) -> None:
             return
 
 
-async def _set_up_network(rooms: NodeRooms, agent: Agent) -> None:
+async def _set_up_network(rooms: NodeRooms, agent: Agent, api: ApiServer) -> None:
     """Set the network up beside the rest of the start; a failure makes the node not ready and is retried."""
     network, delay = rooms.network, _FIRST_RETRY
     while True:
@@ -237,7 +245,24 @@ async def _set_up_network(rooms: NodeRooms, agent: Agent) -> None:
         delay = min(delay * 2, _LAST_RETRY)
     if (warning := network.forward_warning()) is not None:
         log.warning("%s", warning)
+    await _serve_pods(rooms.network, api)
     agent.network_is_ready()
+
+
+async def _serve_pods(network: BridgeNetwork, api: ApiServer) -> None:
+    """Have the API server listen on the bridge too, for pods of this bridge alone."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Else whoever routes to this machine could use the address.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, network.name.encode() + b"\0")
+        sock.bind((network.gateway, api.port))
+        sock.setblocking(False)
+        await api.listen_also(sock)
+    except OSError as error:
+        sock.close()
+        where = f"{network.gateway}:{api.port}"
+        log.error("pods cannot reach the API server: cannot listen on %s: %s", where, error.strerror or error)
 
 
 async def _give_back_memory() -> None:

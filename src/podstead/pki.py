@@ -2,7 +2,8 @@
 
 Each credential is one PEM file with the private key first and the certificate behind it, so that a pair is never
 half written: `ca.pem`, `apiserver.pem`, `clients/USER.pem`. `ca.crt` is the authority's certificate alone, for
-others to trust. `sa.key` signs service-account tokens. Every file has mode 0600, the directories 0700.
+others to trust. `sa.key` signs service-account tokens; the keys below `sa-retired/` only verify those that they have
+signed, until they are removed. Every file has mode 0600, the directories 0700.
 
 `index.json` remembers what was found in each file (its SHA-256, when it expires, whom it names). A file that still
 has that hash is not parsed again, so that a server whose credentials are in order never imports `cryptography`
@@ -27,7 +28,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from podstead import clock
+from podstead import clock, tokens
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -96,6 +97,11 @@ class Pki:
     def service_account_key(self) -> Path:
         return self.directory / "sa.key"
 
+    @property
+    def retired_service_account_keys(self) -> Path:
+        """A directory of PEM files: keys whose tokens are still taken."""
+        return self.directory / "sa-retired"
+
     def ensure(self, extra_names: Iterable[str] = ()) -> None:
         """Make what is missing, renew what expires within RENEW_BEFORE, keep the rest.
 
@@ -124,6 +130,26 @@ class Pki:
             self._ensure_leaf(path, user, tuple(sorted(set(groups))), ())
             self._save_index()
             return _split(path)
+
+    def rotate_service_account_key(self) -> Path:
+        """Have a new key sign tokens; return the file with the old one's public half, which verifies until removed.
+
+        A server that runs takes both over at its next look at a token. Raises PkiError.
+        """
+        with _one_line_errors(self.directory):
+            self._open()
+            try:
+                old = tokens.public_pem(self.service_account_key)
+            except ValueError as error:
+                raise _damaged(self.service_account_key, str(error)) from error
+            self.retired_service_account_keys.mkdir(mode=0o700, exist_ok=True)
+            kept = self.retired_service_account_keys / f"{clock.now():%Y-%m-%dT%H%M%SZ}-{_digest(old)[:8]}.pem"
+            _write(kept, old)  # before the new one signs: no token is ever without its key
+            _write(self.service_account_key, _pem_of_key(_new_key()))
+            digest = _digest(self.service_account_key.read_bytes())
+            self._index[self._key(self.service_account_key)] = _Record(sha256=digest)
+            self._save_index()
+            return kept
 
     # -- files
 
@@ -194,7 +220,10 @@ class Pki:
         if self._known(path) is not None:
             return
         if path.exists():
-            _load_key(path, path.read_bytes())
+            try:
+                tokens.public_pem(path)
+            except ValueError as error:
+                raise _damaged(path, "the private key cannot be read") from error
         else:
             _write(path, _pem_of_key(_new_key()))
         self._index[self._key(path)] = _Record(sha256=_digest(path.read_bytes()))

@@ -23,6 +23,7 @@ from podstead.pki import Pki
 from podstead.registry.registry import Registry
 from podstead.store.sqlite import SQLiteStore
 from podstead.streams.dialer import NodeUnreachable
+from podstead.tokens import TokenKeys
 
 KUBECTL = Path(__file__).parents[2] / ".venv/bin/kubectl"
 NodeHandler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -105,10 +106,12 @@ class Instance:
             context.load_cert_chain(credential.path)
         return context
 
-    def session(self, user: str = "", groups: tuple[str, ...] = ()) -> aiohttp.ClientSession:
-        """Return a session of `user`, without credentials if there is none."""
+    def session(self, user: str = "", groups: tuple[str, ...] = (), token: str = "") -> aiohttp.ClientSession:
+        """Return a session of `user`, or with `token`; without credentials if there is neither."""
         context = self.context(self.pki.client(user, groups) if user else None)
-        return aiohttp.ClientSession(self.url, connector=aiohttp.TCPConnector(ssl=context), trust_env=False)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        connector = aiohttp.TCPConnector(ssl=context)
+        return aiohttp.ClientSession(self.url, connector=connector, headers=headers, trust_env=False)
 
     async def ask(self, method: str, path: str, **options: Any) -> Answer:
         async with self.http.request(method, path, timeout=aiohttp.ClientTimeout(20), **options) as response:
@@ -161,7 +164,8 @@ async def instance(tmp_path: Path, shared_pki: Path) -> AsyncIterator[Instance]:
     shutil.copytree(shared_pki, tmp_path / "pki")
     credentials = Pki(tmp_path / "pki")
     store = SQLiteStore(tmp_path / "state.db")
-    registry = Registry(store)
+    keys = TokenKeys(credentials.service_account_key, credentials.retired_service_account_keys)
+    registry = Registry(store, token_keys=keys)
     await registry.start()
     client = registry.client(an_admin())
     for namespace in ("default", "other"):

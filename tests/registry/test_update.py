@@ -116,7 +116,9 @@ async def test_what_admission_has_filled_in_stays(client: RegistryClient) -> Non
     assert len(before["spec"]["tolerations"]) == 3 and before["spec"]["priority"] == 0
     patch = {"spec": {"tolerations": pod["spec"]["tolerations"]}}
     assert await client.patch("pods", "p", "default", patch, patch_type=PatchType.STRATEGIC) is before
-    named = {field: before["spec"][field] for field in ("serviceAccount", "serviceAccountName")}
+    # Kubernetes, too, wants these back from whoever replaces a pod.
+    added = ("serviceAccount", "serviceAccountName", "containers", "volumes")
+    named = {field: before["spec"][field] for field in added}
     again = {**pod, "metadata": {"name": "p", "namespace": "default"}, "spec": {**pod["spec"], **named}}
     assert await client.update("pods", again) is before
 

@@ -196,6 +196,9 @@ class FakeVolumes:
             raise self.errors.pop(0)
         return {volume.name: Path("/nowhere") for volume in pod.spec.volumes}
 
+    async def update(self, pod: Pod) -> None:
+        return
+
     async def tear_down(self, pod_uid: str) -> None:
         self.torn_down.append(pod_uid)
 

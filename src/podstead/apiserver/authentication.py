@@ -1,33 +1,81 @@
-"""Who a request is from: the client certificate's CN is the user, each O a group (Kubernetes: Authenticating)."""
+"""Who a request is from: a client certificate (CN the user, each O a group) or a service account's token.
+
+Source: Kubernetes, "Authenticating"; its order too: a certificate is looked at first, then a token.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import hashlib
+import ssl
+from typing import Protocol
 
-from podstead.objects.errors import StatusError
+from aiohttp import web
+
+from podstead.objects.errors import unauthorized
 from podstead.objects.user import SYSTEM_AUTHENTICATED, SYSTEM_UNAUTHENTICATED, UserInfo
+from podstead.registry.tokens import Authenticated
+from podstead.tokens import TokenError
 
 ANONYMOUS = UserInfo("system:anonymous", (SYSTEM_UNAUTHENTICATED,))
+_CACHED = 1024
 
 
-def refuse_impersonation(headers: Mapping[str, str]) -> None:
-    """Raise StatusError 403 where a request asks to act as someone else: to do it as oneself would be worse."""
-    asked = next((name for name in headers if name.lower().startswith("impersonate-")), None)
-    if asked is not None:
-        raise StatusError(403, "Forbidden", f"the header {asked} is not implemented by podstead yet", {})
+class TokenAuthenticator(Protocol):
+    """What `registry.tokens.ServiceAccountTokens` does."""
+
+    def authenticate(self, token: str) -> Authenticated:
+        """Return whose token it is. Raises TokenError."""
+        ...
 
 
-def from_certificate(certificate: dict[str, Any] | None) -> UserInfo | None:
-    """Return the user of a certificate that TLS has verified, as ssl.SSLSocket.getpeercert gives it.
+class Authenticator:
+    """Finds the user of each request; certificates that were seen before are not read again."""
 
-    None where there is no certificate or it names no user.
-    """
-    if not certificate:
-        return None
-    subject = [pair for part in certificate.get("subject", ()) for pair in part]
+    def __init__(self, tokens: TokenAuthenticator | None) -> None:
+        self._tokens = tokens
+        self._certificates: dict[bytes, UserInfo | None] = {}
+
+    def user(self, request: web.BaseRequest) -> UserInfo:
+        """Return who asks, ANONYMOUS where the request says nothing of it. Raises StatusError 401."""
+        tls = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
+        user = self._of_certificate(tls) if tls is not None else None
+        if user is not None:
+            return user
+        token = bearer(request.headers.get("Authorization", ""))
+        if not token:
+            return ANONYMOUS
+        if self._tokens is None:
+            raise unauthorized()
+        try:
+            return self._tokens.authenticate(token).user
+        except TokenError as error:
+            raise unauthorized() from error
+
+    def _of_certificate(self, tls: ssl.SSLObject) -> UserInfo | None:
+        certificate = tls.getpeercert(binary_form=True)
+        if certificate is None:
+            return None
+        if certificate not in self._certificates:
+            if len(self._certificates) >= _CACHED:
+                self._certificates.clear()
+            self._certificates[certificate] = _from_certificate(tls, certificate)
+        return self._certificates[certificate]
+
+
+def bearer(header: str) -> str:
+    """Return the token of an Authorization header, empty where it has none (RFC 6750)."""
+    scheme, _, token = header.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _from_certificate(tls: ssl.SSLObject, encoded: bytes) -> UserInfo | None:
+    """Return the user of a certificate that TLS has verified; None where it names no user."""
+    certificate = tls.getpeercert() or {}
+    parts: tuple[tuple[tuple[str, str], ...], ...] = certificate.get("subject", ())  # type: ignore[assignment]
+    subject = [pair for part in parts for pair in part]
     name = next((value for key, value in subject if key == "commonName"), "")
     if not name:
         return None
     groups = tuple(value for key, value in subject if key == "organizationName")
-    return UserInfo(name, (*groups, SYSTEM_AUTHENTICATED))
+    extra = {"authentication.kubernetes.io/credential-id": (f"X509SHA256={hashlib.sha256(encoded).hexdigest()}",)}
+    return UserInfo(name, (*groups, SYSTEM_AUTHENTICATED), extra=extra)

@@ -6,13 +6,15 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from podstead.apiserver import health, logs, proxy, reads, scale, writes
+from podstead.apiserver import health, issuer, logs, proxy, reads, scale, writes
 from podstead.apiserver.answers import Answer, of_object
+from podstead.apiserver.authorization import Authorizer
 from podstead.apiserver.call import Call
 from podstead.apiserver.discovery import Discovery
 from podstead.apiserver.health import Health
 from podstead.apiserver.openapi import OpenApi
 from podstead.apiserver.request import method_not_allowed, text
+from podstead.apiserver.reviews import Reviews
 from podstead.apiserver.target import Target, find
 from podstead.objects import kinds
 from podstead.objects.errors import path_not_found
@@ -37,11 +39,12 @@ _HEALTH = ("healthz", "livez", "readyz")
 class Dispatcher:
     """Knows all paths. `watches` are those that are open; closing one ends its answer in good order."""
 
-    def __init__(self, registry: Registry, dialer: NodeDialer, checks: Health) -> None:
+    def __init__(self, registry: Registry, dialer: NodeDialer, checks: Health, authorizer: Authorizer) -> None:
         self.watches: set[Watch] = set()
         self._registry = registry
         self._dialer = dialer
         self._health = checks
+        self._reviews = Reviews(authorizer, registry.tokens)
         self._discovery = Discovery(kinds.DISCOVERED)
         self._openapi = OpenApi(kinds.DISCOVERED)
 
@@ -57,14 +60,17 @@ class Dispatcher:
         return info.is_resource and (info.verb == "watch" or info.subresource in ("log", *proxy.SUBRESOURCES))
 
     async def _resource(self, call: Call) -> Answer | web.StreamResponse:
-        target = find(self._registry, call.info)
+        info = call.info
+        if (review := kinds.review_by_path(info.group, info.version, info.resource)) is not None:
+            return await self._reviews.answer(call, review)
+        target = find(self._registry, info)
         if call.info.verb == "watch":
             return await reads.watch(call, target, self.watches)
         if call.info.subresource == "log":
             return await logs.serve(call, await target.registry.get(target.namespace, target.name), self._dialer)
         if call.info.subresource in proxy.SUBRESOURCES:
             return await proxy.serve(call, await target.registry.get(target.namespace, target.name), self._dialer)
-        if call.info.subresource == "scale":
+        if info.subresource == "scale":
             return await scale.serve(call, target)
         if target.subresource and call.info.verb == "create":
             return await writes.create_subresource(call, target)
@@ -72,13 +78,16 @@ class Dispatcher:
 
     async def _other(self, call: Call) -> Answer:
         path, first = call.info.path, call.info.path.split("/")[1]
-        known = first in ("", "api", "apis", "openapi", "version", *_HEALTH)
+        known = first in ("", "api", "apis", "openapi", "version", *_HEALTH) or path in issuer.PATHS
         if not known:
             raise path_not_found()
         if call.info.method not in ("GET", "HEAD"):
             raise method_not_allowed()
         if path == "/":
             return of_object({"paths": self._paths()})
+        if path in issuer.PATHS:
+            tokens = self._registry.tokens
+            return issuer.answer(path, tokens.keys if tokens else None, call.request.headers.get("Host", ""))
         if path == "/version":
             return health.version()
         if first in _HEALTH:
@@ -90,4 +99,5 @@ class Dispatcher:
         raise path_not_found()
 
     def _paths(self) -> list[str]:
-        return sorted([*self._discovery.paths(), *self._openapi.paths(), *self._health.paths(), "/version"])
+        described = [*self._discovery.paths(), *self._openapi.paths(), *self._health.paths()]
+        return sorted([*described, *issuer.PATHS, "/version"])

@@ -13,16 +13,16 @@ from pathlib import Path
 
 from aiohttp import web
 
-from podstead.apiserver import answers, authentication, authorization, timeouts
+from podstead.apiserver import answers, authorization, impersonation, timeouts
 from podstead.apiserver import request as requests
 from podstead.apiserver.answers import Answer
-from podstead.apiserver.authorization import Authorizer, MastersAuthorizer
+from podstead.apiserver.authentication import ANONYMOUS, Authenticator
+from podstead.apiserver.authorization import Authorizer, DefaultAuthorizer
 from podstead.apiserver.call import Call
 from podstead.apiserver.dispatch import Dispatcher
 from podstead.apiserver.health import Check, Health
 from podstead.apiserver.proxy import SUBRESOURCES
 from podstead.objects.errors import StatusError, internal_error
-from podstead.objects.user import UserInfo
 from podstead.registry.options import RequestContext
 from podstead.registry.ownership import name_of_agent
 from podstead.registry.registry import Registry
@@ -63,12 +63,15 @@ class ApiServer:
         ready: Mapping[str, Check] | None = None,
     ) -> None:
         self._tls = tls
-        self._authorizer = authorizer or MastersAuthorizer()
-        self._dispatcher = Dispatcher(registry, dialer, Health(ready or {}))
+        self._authenticator = Authenticator(registry.tokens)
+        self._authorizer = authorizer or DefaultAuthorizer()
+        self._dispatcher = Dispatcher(registry, dialer, Health(ready or {}), self._authorizer)
         self._proxied: set[asyncio.Task[object]] = set()
         self._closing = False
         self._http: web.Server | None = None
         self._listener: asyncio.Server | None = None
+        self._more: list[asyncio.Server] = []
+        self._context: ssl.SSLContext | None = None
 
     @property
     def port(self) -> int:
@@ -84,7 +87,7 @@ class ApiServer:
         Raises OSError where the port is in use, ssl.SSLError or OSError where the TLS files cannot be used.
         """
         loop = asyncio.get_running_loop()
-        context = server_context(self._tls)
+        context = self._context = server_context(self._tls)
         self._http = web.Server(
             self._handle,
             handler_cancellation=True,  # a watch ends when its client goes
@@ -101,12 +104,27 @@ class ApiServer:
             self._http, ssl=context, ssl_handshake_timeout=_HANDSHAKE_SECONDS, backlog=_BACKLOG, **address
         )
 
+    async def listen_also(self, sock: socket.socket) -> None:
+        """Listen on a bound `sock` too; it is closed with the server. Raises RuntimeError before `start`, OSError."""
+        if self._http is None or self._context is None:
+            raise RuntimeError("the server has not been started")
+        self._more.append(
+            await asyncio.get_running_loop().create_server(
+                self._http,
+                ssl=self._context,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+                backlog=_BACKLOG,
+                sock=sock,
+            )
+        )
+
     async def close(self, grace: float = 2.0) -> None:
         """Stop listening, end watches and streams, give other requests `grace` seconds, close all connections."""
         self._closing = True
         if self._listener is None or self._http is None:
             return
-        self._listener.close()
+        for listener in (self._listener, *self._more):
+            listener.close()
         for watch in list(self._dispatcher.watches):
             watch.close()
         proxied = list(self._proxied)
@@ -114,15 +132,15 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*proxied, return_exceptions=True)
         await self._http.shutdown(grace)
-        await self._listener.wait_closed()
+        for listener in (self._listener, *self._more):
+            await listener.wait_closed()
 
     # -- one request
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, whatever happens: every failure is a Status."""
-        user = self._authenticate(request)
         info = requests.RequestInfo(request.method, "/", {}, request.method.lower())
-        call = Call(request, info, RequestContext(user), str(uuid.uuid4()))
+        call = Call(request, info, RequestContext(ANONYMOUS), str(uuid.uuid4()))
         try:
             answer = await self._answer(call)
         except StatusError as error:
@@ -144,19 +162,15 @@ class ApiServer:
             response.force_close()
         return response
 
-    def _authenticate(self, request: web.BaseRequest) -> UserInfo:
-        transport = request.transport
-        certificate = transport.get_extra_info("peercert") if transport is not None else None
-        return authentication.from_certificate(certificate) or authentication.ANONYMOUS
-
     async def _answer(self, call: Call) -> Answer | web.StreamResponse:
+        user = self._authenticator.user(call.request)
         call.info = info = requests.parse(call.request.method, call.request.raw_path)
         asked = info
         if info.subresource in SUBRESOURCES and info.verb == "get":
             # A WebSocket starts with GET, but it does what a POST does.
             asked = dataclasses.replace(info, verb="create")
+        call.context.user = impersonation.acting_as(user, call.request.headers, self._authorizer)
         authorization.check(self._authorizer, call.user, asked)
-        authentication.refuse_impersonation(call.request.headers)
         call.context.manager = name_of_agent(call.request.headers.get("User-Agent", ""))
         if self._dispatcher.is_streaming(call):
             return await self._stream(call)

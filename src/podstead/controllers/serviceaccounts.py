@@ -47,8 +47,6 @@ class NamespaceDefaults:
         obj = self._namespaces.store.get(namespace)
         if obj is None or obj.get("status", {}).get("phase") == "Terminating":
             return
-        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": DEFAULT_ACCOUNT}}
-        await self._create_if_missing("serviceaccounts", account, namespace)
         bundle: Object = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -58,6 +56,9 @@ class NamespaceDefaults:
         present = await self._create_if_missing("configmaps", bundle, namespace)
         if present is not None and present.get("data") != bundle["data"]:
             await self._client.update("configmaps", {**present, "data": bundle["data"]})
+        # Last: pods wait for the account, and their first volume needs the bundle.
+        account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": DEFAULT_ACCOUNT}}
+        await self._create_if_missing("serviceaccounts", account, namespace)
 
     async def _create_if_missing(self, resource: str, obj: Object, namespace: str) -> Object | None:
         """Return what is there already, None where it was made now or the namespace is gone."""

@@ -14,6 +14,7 @@ from podstead.client.informer import Informer
 from podstead.client.supervise import supervise
 from podstead.linux.remove import remove_tree
 from podstead.node import info
+from podstead.node.containers import service_variables
 from podstead.node.context import NodeContext, Volumes
 from podstead.node.decisions import by_name
 from podstead.node.lease import NodeLease
@@ -85,6 +86,10 @@ class Agent:
         """The node is registered and its pods are known."""
         self.adopted = asyncio.Event()
         """The runtime tells the truth from now on."""
+
+    def api_is_at(self, host: str, port: int) -> None:
+        """Tell the containers that start from now on where pods reach the API server."""
+        self._context.services = service_variables(host, port)
 
     def network_is_ready(self) -> None:
         """Pods may be plumbed from now on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from pathlib import Path
 
 from podstead.node.runtime.base import ContainerConfig, Image, Mount, Resources, Security
@@ -43,6 +44,8 @@ class Surroundings:
     termination_file: Path
     memory_capacity: int
     """Bytes; for the OOM score of burstable pods."""
+    services: Mapping[str, str] = dataclass_field(default_factory=dict)
+    """Variables that tell where services are; the container's own win over them, they over the image's."""
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
@@ -59,18 +62,41 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     return _REFERENCE.sub(replace, text)
 
 
-def environment(container: Container, image: Image) -> list[tuple[str, str]]:
-    """Return the image's variables overlaid by the container's; a reference sees what is defined before it."""
+def service_variables(host: str, port: int) -> dict[str, str]:
+    """Return the variables of the service `kubernetes`, which every container has.
+
+    Source: Kubernetes documentation, "Service", Environment variables.
+    """
+    url, prefix = f"tcp://{host}:{port}", f"KUBERNETES_PORT_{port}_TCP"
+    return {
+        "KUBERNETES_SERVICE_HOST": host,
+        "KUBERNETES_SERVICE_PORT": str(port),
+        "KUBERNETES_SERVICE_PORT_HTTPS": str(port),
+        "KUBERNETES_PORT": url,
+        prefix: url,
+        f"{prefix}_PROTO": "tcp",
+        f"{prefix}_PORT": str(port),
+        f"{prefix}_ADDR": host,
+    }
+
+
+def environment(container: Container, image: Image, services: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the image's variables overlaid by those of services and the container's.
+
+    A reference sees what is defined before it, and services.
+    """
     merged = dict(_split(entry) for entry in image.config.env)
-    defined: dict[str, str] = {}
+    defined = dict(services)
     for variable in container.env:
         defined[variable.name] = expand(variable.value, defined)
     return list((merged | defined).items())
 
 
-def arguments(container: Container, image: Image, variables: Mapping[str, str]) -> list[str]:
+def arguments(
+    container: Container, image: Image, variables: Mapping[str, str], services: Mapping[str, str]
+) -> list[str]:
     """Return argv. Source: "Define a Command and Arguments for a Container"; raises ConfigError if there is none."""
-    declared = {variable.name: variables[variable.name] for variable in container.env}
+    declared = {**services, **{variable.name: variables[variable.name] for variable in container.env}}
     command = [expand(word, declared) for word in container.command]
     args = [expand(word, declared) for word in container.args]
     argv = [*command, *args] if command else [*image.config.entrypoint, *(args or image.config.cmd)]
@@ -146,14 +172,22 @@ def container_config(
     pod: Pod, container: Container, image: Image, attempt: int, surroundings: Surroundings, target_id: str = ""
 ) -> ContainerConfig:
     """Return what the runtime is to create; raises ConfigError. `target_id`: the container whose processes it sees."""
-    variables = environment(container, image)
+    services = surroundings.services
+    variables = environment(container, image, services)
+    # Nobody but the node writes there, whatever the mount says: Kubernetes, "Projected Volumes".
+    readonly = {volume.name for volume in pod.spec.volumes if volume.projected is not None}
     mounts = [
-        Mount(_absolute(mount.mount_path), surroundings.volumes[mount.name], readonly=mount.read_only)
+        Mount(
+            _absolute(mount.mount_path),
+            surroundings.volumes[mount.name],
+            readonly=mount.read_only or mount.name in readonly,
+        )
         for mount in container.volume_mounts
     ]
     if container.termination_message_path:
         mounts.append(Mount(_absolute(container.termination_message_path), surroundings.termination_file))
-    args, working_dir = arguments(container, image, dict(variables)), container.working_dir or image.config.working_dir
+    args = arguments(container, image, dict(variables), services)
+    working_dir = container.working_dir or image.config.working_dir
     _check_no_nul(
         {
             "command": args,

@@ -24,6 +24,10 @@ class Volumes(Protocol):
         """Return the host path of every volume of the pod, set up; idempotent. Raises VolumeError."""
         ...
 
+    async def update(self, pod: Pod) -> None:
+        """Have volumes show what has changed of the pod since they were set up."""
+        ...
+
     def tear_down(self, pod_uid: str) -> Awaitable[None]:
         """Unmount and remove all volumes of the pod; idempotent."""
         ...
@@ -43,5 +47,7 @@ class NodeContext:
     node_name: str
     host_ip: str
     memory_capacity: int
+    services: Mapping[str, str] = field(default_factory=dict)
+    """Variables of every container: where services are."""
     pull_backoff: Backoff = field(default_factory=Backoff)
     network_ready: asyncio.Event = field(default_factory=asyncio.Event)

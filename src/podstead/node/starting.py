@@ -284,6 +284,8 @@ class PodStarting:
                 self._volumes = await self._context.volumes.set_up(self.state.pod)
             except VolumeError as error:
                 raise PassFailed(error.reason, str(error)) from error
+        else:
+            await self._context.volumes.update(self.state.pod)
         return self._volumes
 
     async def _carry_out(
@@ -336,7 +338,7 @@ class PodStarting:
         message.parent.mkdir(parents=True, exist_ok=True)
         message.touch()
         message.chmod(0o666)
-        return Surroundings(volumes, log, message, self._context.memory_capacity)
+        return Surroundings(volumes, log, message, self._context.memory_capacity, self._context.services)
 
     async def _start(self, step: _Step, container_id: str) -> float | None:
         """Start it; returns the delay to the next pass: 0 where it failed, for the restart policy decides then."""

@@ -98,15 +98,8 @@ _NOT_SERVED = frozenset(
         "/v1/nodes/proxy",
         "/v1/pods/proxy",
         "/v1/pods/resize",
-        "/v1/serviceaccounts/token",
         "/v1/services/proxy",
         "apiextensions.k8s.io/v1/customresourcedefinitions/status",
-        "authentication.k8s.io/v1/selfsubjectreviews",
-        "authentication.k8s.io/v1/tokenreviews",
-        "authorization.k8s.io/v1/localsubjectaccessreviews",
-        "authorization.k8s.io/v1/selfsubjectaccessreviews",
-        "authorization.k8s.io/v1/selfsubjectrulesreviews",
-        "authorization.k8s.io/v1/subjectaccessreviews",
     }
 )
 

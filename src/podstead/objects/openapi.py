@@ -137,7 +137,9 @@ def _prefix(group: str, version: str) -> str:
 
 
 def _roots(info: ResourceInfo) -> set[str]:
-    kinds = [(info.group, info.version, kind) for kind in (info.kind, info.list_kind)]
+    kinds = [(info.group, info.version, info.kind)]
+    if "list" in info.verbs:
+        kinds.append((info.group, info.version, info.list_kind))
     kinds += [(each.group, each.version, each.kind) for each in info.subresources if each.name not in _CONNECT]
     return {definition_of(*kind).name for kind in kinds}
 
@@ -152,6 +154,8 @@ def _paths(info: ResourceInfo) -> dict[str, Schema]:
         collection: _operations(info, ("list", "create", "deletecollection")) | {"parameters": above},
         item: _operations(info, ("get", "update", "patch", "delete")) | {"parameters": [_path("name"), *above]},
     }
+    if set(info.verbs) == {"create"}:
+        del paths[item]  # a review has no name
     if info.namespaced and "list" in info.verbs:
         paths[f"{prefix}/{info.plural}"] = {"get": _operation(info, "list", everywhere=True)}
     for subresource in info.subresources:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podstead.objects import errors
 from podstead.objects.kinds import ResourceInfo
@@ -13,6 +13,9 @@ from podstead.registry.options import RequestContext
 from podstead.registry.strategies import strategy_for
 from podstead.registry.strategies.base import Strategy
 from podstead.store.base import KeyExists, KeyMissing, RevisionMismatch, Store, StoreError
+
+if TYPE_CHECKING:
+    from podstead.registry.tokens import ServiceAccountTokens
 
 Object = dict[str, Any]
 
@@ -38,6 +41,7 @@ class Core:
         self.codec = cache.codec
         self.admission = admission
         self.strategy: Strategy = strategy_for(info)
+        self.tokens: ServiceAccountTokens | None = None
 
     # -- keys
 

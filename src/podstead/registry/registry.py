@@ -19,9 +19,11 @@ from podstead.registry.core import Core, Lost, key_prefix
 from podstead.registry.options import ListOptions
 from podstead.registry.resource import ResourceRegistry
 from podstead.registry.strategies.events import expired
+from podstead.registry.tokens import ServiceAccountTokens
 from podstead.registry.views import View
 from podstead.registry.watch import Change
 from podstead.store.base import Commit, Store
+from podstead.tokens import TokenKeys
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Registry:
         store: Store,
         infos: Sequence[ResourceInfo] = SERVED,
         *,
+        token_keys: TokenKeys | None = None,
         tick_seconds: float = TICK_SECONDS,
         window_events: int = WINDOW_EVENTS,
     ) -> None:
@@ -51,6 +54,10 @@ class Registry:
         admission = default_chain(self)
         self._cores = {info.resource: self._core(info, admission) for info in infos}
         self._by_prefix = {core.cache.prefix: core for core in self._cores.values()}
+        self.tokens = ServiceAccountTokens(token_keys, self) if token_keys is not None else None
+        """Issues and checks the tokens of service accounts; None where there is no key to sign them."""
+        for core in self._cores.values():
+            core.tokens = self.tokens
         self._resources = {name: ResourceRegistry(core) for name, core in self._cores.items()}
         self._views = {
             (info.group, info.version, info.plural): ResourceRegistry(View(info, self._cores[info.stored_as.resource]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from podstead.objects import errors, meta, schema
 from podstead.registry.admission import Operation
 from podstead.registry.core import ATTEMPTS, Core, Lost, Object
@@ -21,9 +23,9 @@ async def create_subresource(
     obj: Object,
     options: WriteOptions,
 ) -> Entry:
-    """Return the answer, a Status of success. Raises StatusError 400, 403, 404, 405, 409, 422."""
+    """Return the answer: a Status of success, or what was asked for. Raises StatusError (400, 403 to 405, 409, 422)."""
     served(core, subresource, "create")
-    act = {("pods", "binding"): _binding, ("pods", "eviction"): _eviction}.get((core.info.resource, subresource))
+    act = _ACTIONS.get((core.info.resource, subresource))
     if act is None:
         # exec and its like are served by the node, not by the registry.
         raise errors.method_not_supported(f"{core.info.plural}/{subresource}", "create", core.info.group)
@@ -41,8 +43,7 @@ async def create_subresource(
         )
     if metadata.get("name", name) != name:
         raise errors.bad_request(f"name in URL does not match name in {known.kind} object")
-    await act(core, ctx, namespace, name, sent, options)
-    return unstored(success() | {"code": 201})
+    return unstored(await act(core, ctx, namespace, name, sent, options) or success() | {"code": 201})
 
 
 async def _binding(
@@ -94,3 +95,23 @@ async def _eviction(
         dry_run=options.dry_run or bool(sent.get("dryRun")),
     )
     await remove(core, ctx, namespace, name, how)
+
+
+async def _token(
+    core: Core, ctx: RequestContext, namespace: str, name: str, request: Object, options: WriteOptions
+) -> Object:
+    if core.tokens is None:
+        raise errors.path_not_found()
+    account = core.current(namespace, name).object
+    attributes = core.attributes(ctx, Operation.CREATE, namespace, name, dry_run=options.dry_run, subresource="token")
+    attributes.object = request
+    await core.admission.admit(attributes)
+    await core.admission.validate(attributes)
+    return core.tokens.request(account, request)
+
+
+_ACTIONS: dict[tuple[str, str], Callable[..., Awaitable[Object | None]]] = {
+    ("pods", "binding"): _binding,
+    ("pods", "eviction"): _eviction,
+    ("serviceaccounts", "token"): _token,
+}

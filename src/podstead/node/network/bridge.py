@@ -53,6 +53,11 @@ class BridgeNetwork:
         self._warning: str | None = None
 
     @property
+    def name(self) -> str:
+        """The bridge's, as the kernel knows it."""
+        return self._bridge
+
+    @property
     def gateway(self) -> str:
         """The bridge's address: the pods' default route, and where they reach the API server."""
         return str(self._pool.gateway)

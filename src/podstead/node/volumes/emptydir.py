@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 from podstead.linux import mounts
 from podstead.node.volumes.base import VolumeError
+from podstead.node.volumes.tmpfs import is_tmpfs_root, unmount
 from podstead.objects.pod import Pod, Volume
 
 _MODE = 0o777
@@ -38,7 +38,7 @@ class EmptyDirPlugin:
 
     async def tear_down(self, path: Path) -> None:
         """Unmount the tmpfs, if it is one. What others mounted there is left, and refused by name."""
-        await asyncio.to_thread(_unmount, path)
+        await asyncio.to_thread(unmount, path)
 
 
 def memory_volume_size(pod: Pod, volume: Volume, allocatable: int) -> int:
@@ -65,22 +65,5 @@ def _make(path: Path, memory: bool, size: int) -> None:
         draft.mkdir(exist_ok=True)
         draft.chmod(0o700 if memory else _MODE)
         draft.rename(path)
-    if memory and not _is_tmpfs_root(path):
+    if memory and not is_tmpfs_root(path):
         mounts.mount_tmpfs(path, size=size, mode=_MODE)
-
-
-def _is_tmpfs_root(path: Path) -> bool:
-    """Whether something is mounted at `path` that is a file system of its own: ours, for only the node works here."""
-    return os.lstat(path).st_dev != os.lstat(path.parent).st_dev
-
-
-def _unmount(path: Path) -> None:
-    here = [entry for entry in mounts.mount_table() if entry.target.is_relative_to(path)]
-    foreign = next((entry for entry in here if entry.target != path or entry.fstype != "tmpfs"), None)
-    if foreign is not None:
-        raise VolumeError(f"{foreign.target} is a mount point ({foreign.fstype}): unmount it first", "FailedUnMount")
-    for _ in here:
-        try:
-            mounts.umount(path)
-        except OSError as error:
-            raise VolumeError(f"cannot unmount {path}: {error.strerror}", "FailedUnMount") from error

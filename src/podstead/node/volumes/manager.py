@@ -8,22 +8,30 @@ half of one is never taken for a volume.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from podstead import clock
+from podstead.client.base import Client
 from podstead.linux import mounts
 from podstead.linux.remove import MountInside, remove_tree
 from podstead.node.settled import settled
 from podstead.node.volumes.base import VolumeError, VolumePlugin
 from podstead.node.volumes.emptydir import EmptyDirPlugin
+from podstead.node.volumes.projected import ProjectedPlugin
 from podstead.objects.pod import Pod, Volume
 from podstead.paths import Paths
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 _KUBERNETES = "kubernetes.io~"
+_LOOK = 600.0
+"""Seconds, at most, between two looks at the clock while a token waits for its renewal."""
 
 
 class VolumeManager:
@@ -34,8 +42,39 @@ class VolumeManager:
     ) -> None:
         """`memory_allocatable` in bytes, as the node reports it: the most that a Memory volume gets; 0: half of RAM."""
         self._paths = paths
-        self._plugins = tuple(plugins) if plugins is not None else (EmptyDirPlugin(memory_allocatable),)
+        self._projected = ProjectedPlugin()
+        self._plugins = tuple(plugins) if plugins is not None else (EmptyDirPlugin(memory_allocatable), self._projected)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def connect(self, client: Client) -> None:
+        """Have volumes filled through `client`, which acts as the node."""
+        self._projected.client = client
+
+    async def run(self) -> None:
+        """Renew tokens until cancelled."""
+        projected = self._projected
+        while True:
+            projected.changed.clear()
+            due = projected.next_due()
+            # Not longer than _LOOK: a machine that slept does not count that as waiting.
+            wait = _LOOK if due is None else min(max(due - clock.now().timestamp(), 0.0), _LOOK)
+            try:
+                async with asyncio.timeout(wait if due is not None else None):
+                    await projected.changed.wait()
+            except TimeoutError:
+                for uid, path in projected.due():
+                    await self._refresh(uid, path)
+
+    async def update(self, pod: Pod) -> None:
+        """Have volumes show what has changed of the pod since they were set up."""
+        for path in self._projected.behind(pod):
+            await self._refresh(pod.metadata.uid, path)
+
+    async def _refresh(self, uid: str, path: Path) -> None:
+        try:
+            await self._in_turn(uid, lambda: self._projected.refresh(path))
+        except VolumeError as error:
+            log.warning("%s is not up to date: %s", path, error)
 
     async def set_up(self, pod: Pod) -> dict[str, Path]:
         """Set up all volumes of the pod at once and return where each is, by name. Raises VolumeError of the first."""

@@ -245,14 +245,32 @@ TABLE: Mapping[str, Row] = {
         frozenset({"mountPath", "name", "readOnly"}),
         neutral={"mountPropagation": ("None",), "recursiveReadOnly": ("Disabled",)},
     ),
-    "Volume": Row(frozenset({"name"}), parts={"emptyDir": "EmptyDirVolumeSource"}),
+    "Volume": Row(
+        frozenset({"name"}), parts={"emptyDir": "EmptyDirVolumeSource", "projected": "ProjectedVolumeSource"}
+    ),
+    "ProjectedVolumeSource": Row(frozenset({"defaultMode"}), parts={"sources": "VolumeProjection"}),
+    "VolumeProjection": Row(
+        parts={
+            "configMap": "ConfigMapProjection",
+            "downwardAPI": "DownwardAPIProjection",
+            "serviceAccountToken": "ServiceAccountTokenProjection",
+        }
+    ),
+    "ConfigMapProjection": Row(frozenset({"name", "optional"}), parts={"items": "KeyToPath"}),
+    "KeyToPath": Row(frozenset({"key", "mode", "path"})),
+    "DownwardAPIProjection": Row(parts={"items": "DownwardAPIVolumeFile"}),
+    "DownwardAPIVolumeFile": Row(frozenset({"mode", "path"}), parts={"fieldRef": "ObjectFieldSelector"}),
+    "ObjectFieldSelector": Row(frozenset({"apiVersion", "fieldPath"})),
+    "ServiceAccountTokenProjection": Row(frozenset({"audience", "expirationSeconds", "path"})),
     "EmptyDirVolumeSource": Row(frozenset({"medium", "sizeLimit"}), neutral={"mode": (0o777,)}, check=_empty_dir),
     "HostAlias": Row(frozenset({"hostnames", "ip"})),
     "PodDNSConfig": Row(frozenset({"nameservers", "searches"}), parts={"options": "PodDNSConfigOption"}),
     "PodDNSConfigOption": Row(frozenset({"name", "value"})),
     "LocalObjectReference": Row(frozenset({"name"})),
     "PodOS": Row(frozenset({"name"}), refused={"name": ("windows",)}),
-    "Toleration": Row(frozenset({"effect", "key", "operator", "tolerationSeconds", "value"})),
+    "Toleration": Row(
+        frozenset({"effect", "key", "operator", "tolerationSeconds", "value"}), refused={"operator": ("Gt", "Lt")}
+    ),
     "Node": Row(_OBJECT, {"metadata": "ObjectMeta", "spec": "NodeSpec"}),
     "NodeSpec": Row(frozenset({"podCIDR", "podCIDRs", "providerID", "unschedulable"}), parts={"taints": "Taint"}),
     "Taint": Row(frozenset({"effect", "key", "timeAdded", "value"})),

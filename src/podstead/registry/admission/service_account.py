@@ -1,19 +1,29 @@
-"""ServiceAccount: every pod runs as a service account that exists."""
+"""ServiceAccount: every pod runs as a service account that exists, and finds its token."""
 
 from __future__ import annotations
 
-from podstead.objects import errors
+from typing import Any
+
+from podstead.objects import errors, meta
 from podstead.registry.admission.base import Attributes, Base, Lookup, Object, Operation
 
 DEFAULT = "default"
 DEFAULT_WAIT = 10.0
 """Seconds a pod waits for its namespace's default account: a controller makes that, just after the namespace."""
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
+VOLUME_PREFIX = "kube-api-access-"
+MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+ROOT_CA = "kube-root-ca.crt"
+TOKEN_SECONDS = 3607
+_MODE = 0o644
 
 
 class ServiceAccount(Base):
     """Fills in spec.serviceAccountName and its old name, spec.serviceAccount, and the account's pull secrets if the
-    pod names none; 403 for an account that is not there.
+    pod names none; gives every container the account's token, the API server's CA and the namespace as files, unless
+    pod or account do not want that; 403 for an account that is not there.
+
+    Source: "Configure Service Accounts for Pods"; KEP-1205.
     """
 
     def __init__(self, lookup: Lookup) -> None:
@@ -26,10 +36,16 @@ class ServiceAccount(Base):
         spec = pod["spec"]
         spec["serviceAccountName"] = spec.get("serviceAccountName") or spec.get("serviceAccount") or DEFAULT
         spec["serviceAccount"] = spec["serviceAccountName"]
-        if not spec.get("imagePullSecrets"):
-            account = await self._account(attributes)
-            if account is not None and account.get("imagePullSecrets"):
-                spec["imagePullSecrets"] = [dict(secret) for secret in account["imagePullSecrets"]]
+        account = await self._account(attributes)
+        if account is None:
+            return  # refused by `validate`
+        if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+            spec["imagePullSecrets"] = [dict(secret) for secret in account["imagePullSecrets"]]
+        wanted = spec.get("automountServiceAccountToken")
+        if wanted is None:
+            wanted = account.get("automountServiceAccountToken")
+        if wanted is not False:
+            _mount_token(spec)
 
     async def validate(self, attributes: Attributes) -> None:
         pod = attributes.object
@@ -59,3 +75,27 @@ def _is_mirror(pod: dict[str, object]) -> bool:
     metadata = pod["metadata"]
     assert isinstance(metadata, dict)
     return MIRROR_ANNOTATION in (metadata.get("annotations") or {})
+
+
+def _mount_token(spec: dict[str, Any]) -> None:
+    """Add the volume with the token, and a mount of it to each container that has nothing at its place."""
+    volumes: list[dict[str, Any]] = list(spec.get("volumes") or ())
+    present = next((one["name"] for one in volumes if (one.get("name") or "").startswith(VOLUME_PREFIX)), "")
+    name = present or meta.generate_name(VOLUME_PREFIX)
+    mounted = False
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        mounts = list(container.get("volumeMounts") or ())
+        if not any(mount.get("mountPath") == MOUNT_PATH for mount in mounts):
+            container["volumeMounts"] = [*mounts, {"name": name, "readOnly": True, "mountPath": MOUNT_PATH}]
+            mounted = True
+    if mounted and not present:
+        spec["volumes"] = [*volumes, {"name": name, "projected": {"defaultMode": _MODE, "sources": _sources()}}]
+
+
+def _sources() -> list[dict[str, Any]]:
+    namespace = {"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    return [
+        {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+        {"configMap": {"name": ROOT_CA, "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {"downwardAPI": {"items": [namespace]}},
+    ]
