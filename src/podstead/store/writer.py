@@ -349,7 +349,8 @@ class Writer:
             pages = connection.execute("PRAGMA page_count").fetchone()[0]
             if free <= FREE_PAGES + (pages - free) // 4:
                 return
-            connection.execute(f"PRAGMA incremental_vacuum({VACUUM_PAGES})").fetchall()
+            # Not execute: that would end after the first page.
+            connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
             self._unsynced += 4096 * VACUUM_PAGES
             if self._unsynced > self._due:
                 self._checkpoint(connection)
