@@ -528,3 +528,51 @@ async def test_kubectl_prints_the_columns(instance: Instance) -> None:
         "GATES",
     ]
     assert lines[1].split()[:4] == ["box", "0/2", "Pending", "0"]
+
+
+WORKLOADS: list[tuple[str, dict[str, Any]]] = [
+    (
+        "apps/v1/namespaces/other/deployments",
+        {
+            "spec": {
+                "replicas": 2,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {"metadata": {"labels": {"app": "web"}}, "spec": POD["spec"]},
+            }
+        },
+    ),
+    (
+        "autoscaling/v1/namespaces/other/horizontalpodautoscalers",
+        {
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+                "maxReplicas": 4,
+                "targetCPUUtilizationPercentage": 60,
+            }
+        },
+    ),
+    ("policy/v1/namespaces/other/poddisruptionbudgets", {"spec": {"minAvailable": "50%"}}),
+    ("storage.k8s.io/v1/storageclasses", {"provisioner": "example.com/disk"}),
+    (
+        "rbac.authorization.k8s.io/v1/namespaces/other/rolebindings",
+        {"roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"}},
+    ),
+]
+PRINTED = {
+    "deployments": ["NAME READY UP-TO-DATE AVAILABLE AGE", "web 0/2 0 0"],
+    "hpa.v1.autoscaling": ["NAME REFERENCE TARGETS", "web Deployment/web cpu: <unknown>/60% 1 4 0"],
+    "pdb": ["NAME MIN AVAILABLE MAX UNAVAILABLE ALLOWED DISRUPTIONS AGE", "web 50% N/A 0"],
+    "sc": ["NAME PROVISIONER RECLAIMPOLICY VOLUMEBINDINGMODE", "web example.com/disk Delete Immediate false"],
+    "rolebindings": ["NAME ROLE AGE", "web Role/reader"],
+}
+
+
+async def test_kubectl_prints_what_keeps_pods_running(instance: Instance) -> None:
+    for path, body in WORKLOADS:
+        answer = await instance.ask("POST", f"/apis/{path}", json={"metadata": {"name": "web"}, **body})
+        assert answer.status == 201, answer.body
+    for kind, expected in PRINTED.items():
+        lines = (await instance.kubectl("get", kind, "-n", "other")).splitlines()
+        assert [" ".join(line.split())[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
+    scale = await instance.kubectl("get", "deployment", "web", "-n", "other", "--subresource=scale")
+    assert " ".join(scale.split()).startswith("NAME DESIRED AVAILABLE AGE web 2 0 ")
