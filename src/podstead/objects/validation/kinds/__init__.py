@@ -29,9 +29,46 @@ class Kind(Protocol):
 
 _RBAC = "rbac.authorization.k8s.io"
 _MODULES: dict[tuple[str, str], str] = {
+    ("", "LimitRange"): "limitrange",
+    ("", "PersistentVolume"): "persistentvolume",
+    ("", "PersistentVolumeClaim"): "persistentvolumeclaim",
+    ("", "PodTemplate"): "podtemplate",
+    ("", "ReplicationController"): "replicationcontroller",
+    ("", "ResourceQuota"): "resourcequota",
+    ("", "Service"): "service",
+    ("apps", "ControllerRevision"): "controllerrevision",
+    ("apps", "DaemonSet"): "daemonset",
+    ("apps", "Deployment"): "deployment",
+    ("apps", "ReplicaSet"): "replicaset",
+    ("apps", "StatefulSet"): "statefulset",
+    ("autoscaling", "HorizontalPodAutoscaler"): "horizontalpodautoscaler",
+    ("batch", "CronJob"): "cronjob",
+    ("batch", "Job"): "job",
+    ("certificates.k8s.io", "CertificateSigningRequest"): "certificatesigningrequest",
+    ("coordination.k8s.io", "Lease"): "lease",
+    ("discovery.k8s.io", "EndpointSlice"): "endpointslice",
     ("events.k8s.io", "Event"): "event",
+    ("networking.k8s.io", "Ingress"): "ingress",
+    ("networking.k8s.io", "IngressClass"): "ingressclass",
+    ("networking.k8s.io", "NetworkPolicy"): "networkpolicy",
+    ("node.k8s.io", "RuntimeClass"): "runtimeclass",
+    ("policy", "PodDisruptionBudget"): "poddisruptionbudget",
+    (_RBAC, "ClusterRole"): "clusterrole",
+    (_RBAC, "ClusterRoleBinding"): "clusterrolebinding",
+    (_RBAC, "Role"): "role",
+    (_RBAC, "RoleBinding"): "rolebinding",
+    ("scheduling.k8s.io", "PriorityClass"): "priorityclass",
+    ("storage.k8s.io", "StorageClass"): "storageclass",
 }
+
+
+def _service_name(value: str, prefix: bool) -> list[str]:
+    """A service's name is part of names in DNS and of environment variables: it begins with a letter."""
+    return meta.dns_1035_label_problems(f"{value}a" if prefix else value)
+
+
 _NAME_RULES: dict[tuple[str, str], meta.NameRule] = {
+    ("", "Service"): _service_name,
     ("events.k8s.io", "Event"): meta.path_segment_name,
     (_RBAC, "ClusterRole"): meta.path_segment_name,
     (_RBAC, "ClusterRoleBinding"): meta.path_segment_name,
