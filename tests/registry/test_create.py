@@ -10,8 +10,9 @@ import re
 import pytest
 
 from podstead.objects.errors import StatusError
+from podstead.objects.exchange import PatchType
 from podstead.registry.client import RegistryClient
-from podstead.registry.options import RequestContext, WriteOptions
+from podstead.registry.options import PatchRequest, RequestContext, WriteOptions
 from podstead.registry.registry import Registry
 from support.registry import make_map, make_pod
 
@@ -85,6 +86,9 @@ async def test_an_owner_is_named_once(registry: Registry, ctx: RequestContext) -
     assert made.object["metadata"]["ownerReferences"] == [owner]
     assert ctx.warnings[-1].startswith(".metadata.ownerReferences contains duplicate entries; API server dedups")
     assert ctx.warnings[-1].endswith("duplicate UID(s) observed: 1")
+    patch = PatchRequest(PatchType.MERGE, {"metadata": {"ownerReferences": [owner, owner]}})
+    await registry.resources["configmaps"].patch(ctx, "default", "m", patch)
+    assert "contains duplicate entries after mutating admission happens; API server" in ctx.warnings[-1]
 
 
 async def test_a_namespace_gets_its_finalizer_phase_and_label(client: RegistryClient) -> None:

@@ -15,8 +15,8 @@ from podstead.registry.ownership import own_created
 GENERATE_ATTEMPTS = 8
 """How often another name is tried when a generated one is taken."""
 _DUPLICATE_OWNERS = (
-    ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject "
-    "such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
+    ".metadata.ownerReferences contains duplicate entries{}; API server dedups owner references in 1.20+, and may "
+    "reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: "
 )
 _SERVER_OWNED = ("deletionTimestamp", "deletionGracePeriodSeconds", "generation", "selfLink")
 
@@ -71,15 +71,17 @@ async def create(
     raise errors.already_exists(core.info.plural, metadata["name"], core.info.group)
 
 
-def checked(core: Core, ctx: RequestContext, obj: Object, options: WriteOptions) -> Object:
-    """Return a private, pruned copy of what a client sent. Raises StatusError 400."""
+def checked(core: Core, ctx: RequestContext, obj: Object, options: WriteOptions, *, patched: bool = False) -> Object:
+    """Return a private, pruned copy of what a client sent, or of what its patch makes. Raises StatusError 400."""
     if isinstance(obj, dict):
         obj = dict(obj)
     schema.check_kind(core.info, obj)
     new, warnings = schema.check(core.info, obj, validation=options.field_validation, duplicates=options.duplicates)
     ctx.warnings.extend(warnings)
     if twice := meta.drop_duplicate_owners(new.get("metadata") or {}):
-        ctx.warnings.append(_DUPLICATE_OWNERS + ", ".join(twice))
+        # Kubernetes looks at what a patch makes later than at what is sent whole, and says so.
+        when = " after mutating admission happens" if patched else ""
+        ctx.warnings.append(_DUPLICATE_OWNERS.format(when) + ", ".join(twice))
     return new
 
 

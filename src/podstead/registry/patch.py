@@ -75,7 +75,7 @@ async def patch(
         first = False
         write = WriteOptions(field_validation=options.field_validation, duplicates=(*options.duplicates, *duplicates))
         try:
-            new = checked(core, warned, patched, write)
+            new = checked(core, warned, patched, write, patched=True)
         except errors.StatusError as error:
             raise _unfit(core, request.type, body, patched, error) from error
         check_names(core, new.setdefault("metadata", {}), namespace, name)
