@@ -204,3 +204,20 @@ def test_defaults_are_not_shared_between_objects() -> None:
 def test_config_maps_and_service_accounts_stay_as_they_are() -> None:
     for resource in ("configmaps", "serviceaccounts"):
         assert defaulted(resource, {"metadata": {"name": "a"}}) == {"metadata": {"name": "a"}}
+
+
+def test_a_pods_own_resources_follow_its_containers() -> None:
+    """KEP-2837: limits alone ask for what the containers do, and for as much as the limit where they ask nothing."""
+    containers = [{"name": n, "image": "i:1", "resources": {"requests": {"cpu": "1"}}} for n in "ab"]
+    limits = {"cpu": "4", "memory": "1Gi"}
+    spec = spec_of(containers=containers, resources={"limits": limits})
+    assert spec["resources"] == {"limits": limits, "requests": {"cpu": "2", "memory": "1Gi"}}
+    limited = [{**each, "resources": {"limits": {"cpu": "1"}}} for each in containers]
+    spec = spec_of(containers=limited, resources={"requests": {"cpu": "2"}})
+    assert spec["resources"] == {"limits": {"cpu": "2"}, "requests": {"cpu": "2"}}
+
+
+def test_a_divisor_is_always_there() -> None:
+    source = {"resourceFieldRef": {"resource": "limits.cpu"}}
+    container = container_of(env=[{"name": "A", "valueFrom": source}])
+    assert container["env"][0]["valueFrom"]["resourceFieldRef"]["divisor"] == "0"

@@ -12,6 +12,7 @@ from typing import Any
 
 from podstead.objects.defaulting_kinds import COMPUTED
 from podstead.objects.definitions import DefaultValue, default_values, definition, reachable, reference
+from podstead.objects.podresources import HUGE_PAGES, Amounts, aggregate, all_limited, is_pod_level, overcommits
 from podstead.objects.quantity import Quantity
 
 Object = dict[str, Any]
@@ -127,26 +128,49 @@ def _volume(volume: Object) -> None:
 
 
 def _pod(pod: Object) -> None:
-    """Requests follow limits, environment links are on: of a pod only, not of a pod template.
+    """Requests follow limits, environment links are on, on the host's network a container's port is the host's: of a
+    pod only, not of a pod template.
 
     https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/
     """
     spec = pod.setdefault("spec", {})
-    for container in [*spec.get("containers", ()), *spec.get("initContainers", ())]:
+    containers = [*spec.get("containers", ()), *spec.get("initContainers", ())]
+    for container in containers:
         resources = container.get("resources") or {}
         if limits := resources.get("limits"):
             resources["requests"] = {**limits, **resources.get("requests", {})}
+    if spec.get("resources"):
+        _pod_resources(spec, spec["resources"])
     if spec.get("enableServiceLinks") is None:
         spec["enableServiceLinks"] = True
+    if spec.get("hostNetwork"):
+        for port in (port for container in containers for port in container.get("ports", ())):
+            if not port.get("hostPort") and "containerPort" in port:
+                port["hostPort"] = port["containerPort"]
+
+
+def _pod_resources(spec: Object, resources: Object) -> None:
+    """What a pod asks for as a whole, of which a part is given: the rest follows its containers (KEP-2837)."""
+    limited = aggregate(spec, "limits")
+    asked, limits = resources.get("requests", {}), resources.get("limits", {})
+    limits = {**_texts(limited, lambda name: name.startswith(HUGE_PAGES) and name not in asked), **limits}
+    if limits:
+        together = _texts(aggregate(spec, "requests"), lambda name: is_pod_level(name) and overcommits(name))
+        asked = {**{name: limits[name] for name in limits if is_pod_level(name)}, **together, **asked}
+    elif asked:
+        whole = _texts(limited, lambda name: name in ("cpu", "memory") and all_limited(spec, name))
+        limits = {**whole, **limits}
+    for field, amounts in (("requests", asked), ("limits", limits)):
+        if amounts:
+            resources[field] = amounts
+
+
+def _texts(amounts: Amounts, wanted: Callable[[str], bool]) -> dict[str, str]:
+    return {name: amount.canonical() for name, amount in amounts.items() if wanted(name)}
 
 
 def _pod_spec(spec: Object) -> None:
-    """On the host's network a container's port is the host's; serviceAccount is an old name of serviceAccountName."""
-    if spec.get("hostNetwork"):
-        for container in [*spec.get("containers", ()), *spec.get("initContainers", ())]:
-            for port in container.get("ports", ()):
-                if not port.get("hostPort") and "containerPort" in port:
-                    port["hostPort"] = port["containerPort"]
+    """serviceAccount is an old name of serviceAccountName; amounts are kept to the thousandth."""
     _round_up(spec, "overhead")
     if account := spec.get("serviceAccountName") or spec.get("serviceAccount"):
         spec["serviceAccountName"] = spec["serviceAccount"] = account

@@ -14,9 +14,11 @@ from podstead.objects.validation import (
     configmap,
     event,
     kinds,
+    lease,
     namespace,
     node,
     pod,
+    pod_resize,
     pod_status,
     pod_update,
     secret,
@@ -46,8 +48,10 @@ _CREATE: dict[tuple[str, str], Callable[[Object], list[FieldError]]] = {
     ("", "Namespace"): namespace.validate,
     ("", "Node"): node.validate,
     ("", "Pod"): pod.validate,
+    ("", "PodTemplate"): pod.validate_pod_template,
     ("", "Secret"): secret.validate,
     ("", "ServiceAccount"): serviceaccount.validate,
+    ("coordination.k8s.io", "Lease"): lease.validate,
 }
 _UPDATE: dict[tuple[str, str, str], Callable[[Object, Object], list[FieldError]]] = {
     ("", "ConfigMap", ""): configmap.validate_update,
@@ -59,9 +63,12 @@ _UPDATE: dict[tuple[str, str, str], Callable[[Object, Object], list[FieldError]]
     ("", "Node", "status"): node.validate_update,
     ("", "Pod", ""): pod_update.validate_update,
     ("", "Pod", "ephemeralcontainers"): pod_update.validate_ephemeral_update,
+    ("", "Pod", "resize"): pod_resize.validate_update,
     ("", "Pod", "status"): pod_status.validate_status_update,
+    ("", "PodTemplate", ""): pod.validate_pod_template_update,
     ("", "Secret", ""): secret.validate_update,
     ("", "ServiceAccount", ""): serviceaccount.validate_update,
+    ("coordination.k8s.io", "Lease", ""): lease.validate_update,
 }
 
 

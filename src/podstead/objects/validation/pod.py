@@ -72,6 +72,15 @@ def validate_whole(pod: Object) -> list[FieldError]:
     ]
 
 
+def validate_pod_template(obj: Object) -> list[FieldError]:
+    """The kind PodTemplate."""
+    return [*objectmeta.validate(obj, namespaced=True), *validate_template(obj.get("template") or {}, "template")]
+
+
+def validate_pod_template_update(new: Object, old: Object) -> list[FieldError]:
+    return [*objectmeta.validate_update(new, old), *validate_template(new.get("template") or {}, "template")]
+
+
 def validate_template(template: Object, path: str) -> list[FieldError]:
     """A PodTemplateSpec, in whatever kind it is."""
     metadata, spec = template.get("metadata") or {}, template.get("spec") or {}
