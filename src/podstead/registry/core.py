@@ -27,8 +27,11 @@ class Lost(Exception):
     """Another write came first; the cache has it already, so that the next attempt sees it."""
 
 
+ROOT = "/registry/"
+
+
 def key_prefix(info: ResourceInfo) -> str:
-    return f"/registry/{info.group or 'core'}/{info.plural}/"
+    return f"{ROOT}{info.group or 'core'}/{info.plural}/"
 
 
 class Core:

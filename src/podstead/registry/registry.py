@@ -15,14 +15,14 @@ from podstead.objects.user import UserInfo
 from podstead.registry.admission import Chain, default_chain
 from podstead.registry.cache import WINDOW_EVENTS, Cache
 from podstead.registry.client import RegistryClient
-from podstead.registry.core import Core, Lost, key_prefix
+from podstead.registry.core import ROOT, Core, Lost, key_prefix
 from podstead.registry.options import ListOptions
 from podstead.registry.resource import ResourceRegistry
 from podstead.registry.strategies.events import expired
 from podstead.registry.tokens import ServiceAccountTokens
 from podstead.registry.views import View
 from podstead.registry.watch import Change
-from podstead.store.base import Commit, Store
+from podstead.store.base import Commit, KeyValue, Store
 from podstead.tokens import TokenKeys
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,15 @@ Object = dict[str, Any]
 
 TICK_SECONDS = 60.0
 """How often bookmarks are sent and expired events removed: one timer for all."""
+
+
+_LOAD_STEP = 5000
+"""Objects read at once when the caches are filled."""
+
+
+def _prefix(key: str) -> str:
+    """/registry/GROUP/PLURAL/ of a key."""
+    return key[: key.index("/", key.index("/", len(ROOT)) + 1) + 1]
 
 
 class Registry:
@@ -98,10 +107,22 @@ class Registry:
         if not self._subscribed:
             self.store.subscribe(self._apply)
             self._subscribed = True
-        for core in self._cores.values():
-            page = await self.store.list(core.cache.prefix)
-            core.cache.load(page.items, page.revision)
+        await self._load()
         self._ticker = asyncio.create_task(self._tick(), name="registry-tick")
+
+    async def _load(self) -> None:
+        """Fill the caches in few reads, however many resources there are: most of them have no object."""
+        last = ""
+        while True:
+            page = await self.store.list(ROOT, after=last, limit=_LOAD_STEP)
+            found: dict[str, list[KeyValue]] = {}
+            for item in page.items:
+                found.setdefault(_prefix(item.key), []).append(item)
+            for prefix, core in self._by_prefix.items():
+                core.cache.load(found.get(prefix, ()), page.revision)
+            if not page.remaining:
+                return
+            last = page.items[-1].key
 
     async def close(self) -> None:
         """End all watches. The store stays open: it is the caller's."""
@@ -119,8 +140,7 @@ class Registry:
         """Bring all caches to the last commit's revision, then tell the watchers."""
         touched: dict[str, list[Commit]] = {}
         for commit in commits:
-            prefix = commit.key[: commit.key.index("/", commit.key.index("/", 10) + 1) + 1]
-            touched.setdefault(prefix, []).append(commit)
+            touched.setdefault(_prefix(commit.key), []).append(commit)
         changed: list[tuple[Cache, list[Change]]] = []
         for prefix, mine in touched.items():
             core = self._by_prefix.get(prefix)
