@@ -155,6 +155,17 @@ def test_down_ends_pods_after_the_server_was_killed(fresh: TestInstance) -> None
     assert fresh.leftovers() == []
 
 
+def test_what_nothing_acts_on_is_named(instance: TestInstance) -> None:
+    made = instance.kubectl("create", "deployment", "inert", "--image", "nginx", check=True)
+    assert "Warning: podstead keeps this Deployment, but nothing acts on it yet" in made.stderr
+    try:
+        found = json.loads(instance.podstead("status", "-o", "json", check=True).stdout)
+        assert found["inert"]["deployments.apps"] == 1
+        assert "1 deployments.apps" in instance.podstead("status", check=True).stdout
+    finally:
+        instance.kubectl("delete", "deployment", "inert", check=True)
+
+
 def test_facts_for_programs(instance: TestInstance) -> None:
     instance.kubectl("delete", "pods", "--all", "-A", "--force", "--grace-period=0", check=True)
     instance.create(pod("counted"))

@@ -51,6 +51,7 @@ def of(name: str) -> Facts:
         "runtime": _runtime(instance),
         "nodes": [_node(node) for node in nodes],
         "pods": dict(sorted(Counter(pod["status"].get("phase", "Unknown") for pod in pods).items())),
+        "inert": _inert(api),
     }
     return found
 
@@ -90,6 +91,9 @@ def text(found: Facts) -> str:
         lines.append(("node", f"{node['name']}: {ready}, {node['containerRuntimeVersion']}"))
     phases = ", ".join(f"{count} {phase}" for phase, count in found["pods"].items())
     lines += [("runtime", found["runtime"] or "unknown"), ("pods", phases or "none")]
+    if found["inert"]:
+        kept = ", ".join(f"{count} {resource}" for resource, count in found["inert"].items())
+        lines.append(("kept only", f"{kept}; nothing acts on these yet"))
     width = max(len(label) for label, _ in lines) + 2
     return "\n".join(f"{label + ':':<{width}}{value}" for label, value in lines)
 
@@ -115,6 +119,18 @@ def _node(node: Facts) -> Facts:
         "message": ready.get("message", "it has not said why"),
         "containerRuntimeVersion": node["status"]["nodeInfo"]["containerRuntimeVersion"],
     }
+
+
+def _inert(api: _Api) -> dict[str, int]:
+    """Return how many objects of kinds that nothing acts on yet there are, by full name; no zeros."""
+    from podstead.objects.kinds import SERVED  # takes longer to import than all the rest
+
+    counts = {}
+    for info in SERVED:
+        if not info.acted_on_by:
+            root = f"/apis/{info.api_version}" if info.group else f"/api/{info.version}"
+            counts[info.resource] = api.count(f"{root}/{info.plural}")
+    return {resource: count for resource, count in counts.items() if count}
 
 
 def _pods(instance: Instance) -> int | None:
@@ -172,6 +188,15 @@ class _Api:
         self._connection = http.client.HTTPSConnection("127.0.0.1", instance.port, context=context, timeout=patience)
 
     def items(self, path: str) -> list[Facts]:
+        items: list[Facts] = self._get(path)["items"]
+        return items
+
+    def count(self, path: str) -> int:
+        """How many objects a list has, without reading them."""
+        found = self._get(f"{path}?limit=1")
+        return len(found["items"]) + int(found["metadata"].get("remainingItemCount", 0))
+
+    def _get(self, path: str) -> Facts:
         began = time.monotonic()
         try:
             self._connection.request("GET", path)
@@ -183,8 +208,8 @@ class _Api:
         if answer.status != http.client.OK:
             why = body.get("message", answer.reason)
             raise InstanceError(f"the server refuses to answer: {why}; see {self._log}")
-        items: list[Facts] = body["items"]
-        return items
+        answered: Facts = body
+        return answered
 
 
 def _credentials(file: Path) -> tuple[dict[str, str], dict[str, str]]:
