@@ -129,10 +129,13 @@ class Chooser:
         """Try the binary as it is and, where hybrid cgroups may be what it cannot stand, without cgroup2's mount."""
         name, version = Path(finding.path).name, ""
         try:
-            # Both cores: the version is not needed for the trial.
-            (name, version), failure = await asyncio.gather(
-                _version(finding.path), self._failure(Binary(finding.path, False))
-            )
+            # Both cores: the version is not needed for the trial. A trial is never left to clean up behind our back.
+            trial = asyncio.create_task(self._failure(Binary(finding.path, False)))
+            try:
+                name, version = await _version(finding.path)
+            finally:
+                await asyncio.wait([trial])
+            failure = await trial
             private = bool(failure) and finding.cgroups == "hybrid" and shutil.which(NSENTER) is not None
             if private:
                 second = await self._failure(Binary(finding.path, True))
