@@ -76,6 +76,9 @@ def _serve(instance: Instance, foreground: bool, ready_fd: int, on_ready: Callab
             state = f"runs, but its node is not ready ({problem})" if problem else "is ready"
             print(f"podstead {state} at {instance.url} (stop with Ctrl-C; pods go on)", flush=True)
 
+    # The store's thread waits for the interpreter at each commit while the loop is busy: the usual 5 ms are an age then.
+    sys.setswitchinterval(0.0005)
+
     async def main() -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
