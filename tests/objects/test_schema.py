@@ -430,8 +430,10 @@ def test_a_pod_is_checked_and_defaulted_well_within_a_millisecond() -> None:
     assert best(create, 50) < 0.001
 
 
-def test_the_served_kinds_load_within_ten_milliseconds() -> None:
-    names = [definitions.definition_of(info.group, info.version, info.kind).name for info in kinds.SERVED]
+def test_the_kinds_of_a_start_load_within_ten_milliseconds() -> None:
+    """All others are loaded at their first use."""
+    used = [info for info in kinds.SERVED if info.acted_on_by]
+    names = [definitions.definition_of(info.group, info.version, info.kind).name for info in used]
 
     def load() -> None:
         definitions._lines.cache_clear()

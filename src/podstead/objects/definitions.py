@@ -126,13 +126,25 @@ def _field(name: str, value: Any, required: bool) -> Field:
 
 
 @cache
+def _names_by_kind() -> dict[tuple[str, str, str], str]:
+    """The definition's name of each (group, version, kind): the first of those that say so."""
+    names: dict[tuple[str, str, str], str] = {}
+    for name, line in _lines().items():
+        _, found, rest = line.partition('"kinds":')
+        if found:
+            kinds = msgspec.json.decode(rest[: rest.index("]]") + 2])
+            for group, version, kind in kinds:
+                names.setdefault((group, version, kind), name)
+    return names
+
+
+@cache
 def definition_of(group: str, version: str, kind: str) -> Definition:
     """Return the definition of a kind. Raises KeyError."""
-    mark = f'["{group}","{version}","{kind}"]'
-    for name, line in _lines().items():
-        if mark in line:
-            return definition(name)
-    raise KeyError(f"{group}/{version} {kind}" if group else f"{version} {kind}")
+    name = _names_by_kind().get((group, version, kind))
+    if name is None:
+        raise KeyError(f"{group}/{version} {kind}" if group else f"{version} {kind}")
+    return definition(name)
 
 
 def reachable(name: str) -> frozenset[str]:
