@@ -406,6 +406,8 @@ def chosen(options: argparse.Namespace) -> Plan:
     plan = QUICK if options.quick else FULL
     if options.rounds:
         plan = replace(plan, rounds=options.rounds)
+    if options.profile:
+        plan = replace(plan, seconds=3 * plan.seconds, writes=3 * plan.writes)
     return replace(plan, many=options.many)
 
 

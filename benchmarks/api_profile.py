@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -10,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_RATE = 500
-"""Samples a second."""
+_RATE = 250
+"""Samples a second, taken without stopping the process: some are torn and left out, but nothing is held up."""
 _TOP = 25
 
 
@@ -22,7 +23,9 @@ class Profiler:
         found = shutil.which("py-spy")
         if found is None:
             raise FileNotFoundError("py-spy is not installed: pip install py-spy")
-        self._argv = [found, "record", "--pid", str(pid), "--rate", str(_RATE), "--format", "raw", "--function"]
+        self._argv = [found, "record", "--pid", str(pid), "--rate", str(_RATE), "--format", "raw"]
+        self._argv += ["--nonblocking", "--function"]
+        self._cores = range(os.cpu_count() or 1)
         self._file = directory / "profile.raw"
         self.texts: dict[str, str] = {}
 
@@ -30,6 +33,7 @@ class Profiler:
     def during(self, name: str) -> Iterator[None]:
         argv = [*self._argv, "--duration", "600", "--output", str(self._file)]
         process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        os.sched_setaffinity(process.pid, self._cores)
         try:
             yield
         finally:

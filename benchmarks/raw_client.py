@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 TIMEOUT = 60.0
+_IDLE = 60.0
+"""Seconds after which a connection is made anew: servers close those that nobody uses."""
 _BUFFER = 64 << 10
 _EVENT_END = b"}\n"
 
@@ -50,7 +52,9 @@ class Connection:
     """One connection, one request at a time. `status` and `body` are of the last answer."""
 
     def __init__(self, dial: Dial) -> None:
+        self._dial = dial
         self._socket = dial()
+        self._used = time.monotonic()
         self._buffer = memoryview(bytearray(_BUFFER))
         self._filled = 0
         self._end: int | None = None
@@ -65,6 +69,14 @@ class Connection:
 
     def set_blocking(self, blocking: bool) -> None:
         self._socket.settimeout(TIMEOUT if blocking else 0.0)
+
+    def renew(self) -> None:
+        """Make sure, before it is used again, that the server still wants it."""
+        now = time.monotonic()
+        if now - self._used > _IDLE:
+            self._socket.close()
+            self._socket = self._dial()
+        self._used = now
 
     def send(self, request: bytes) -> None:
         """Send a request; one that is small enough for the socket's buffer where it does not block."""
@@ -99,6 +111,7 @@ class Connection:
 
     def ask(self, request: bytes, *expected: int) -> bytes:
         """Return the body of the answer; blocking. Raises RequestFailed at another status than those `expected`."""
+        self.renew()
         self.set_blocking(True)
         self.send(request)
         self.advance()
@@ -162,6 +175,8 @@ def pump(
 
     Connections may share an iterator. A single one blocks; several are served from one epoll.
     """
+    for connection in connections:
+        connection.renew()
     gc.disable()
     try:
         return (_pump_one if len(connections) == 1 else _pump_many)(connections, requests, status, seconds)
@@ -280,6 +295,8 @@ def fan_out(
     watchers: Sequence[Watcher], connections: Sequence[Connection], requests: Sequence[Iterator[bytes]], events: int
 ) -> Pumped:
     """Send requests as `pump` does; counts from the first until every watcher has `events`. All are answered."""
+    for connection in connections:
+        connection.renew()
     poll = select.epoll()
     sources = {one.fileno(): (one, source) for one, source in zip(connections, requests, strict=True)}
     readers = {one.fileno(): one for one in watchers}
