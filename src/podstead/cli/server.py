@@ -76,7 +76,7 @@ def _serve(instance: Instance, foreground: bool, ready_fd: int, on_ready: Callab
             state = f"runs, but its node is not ready ({problem})" if problem else "is ready"
             print(f"podstead {state} at {instance.url} (stop with Ctrl-C; pods go on)", flush=True)
 
-    # The store's thread waits for the interpreter at each commit while the loop is busy: the usual 5 ms are an age then.
+    # The store's thread waits for the interpreter at each commit while the loop is busy: 5 ms, as usual, are an age.
     sys.setswitchinterval(0.0005)
 
     async def main() -> None:
