@@ -146,6 +146,8 @@ class Cluster:
             garbage = GarbageCollector(_controller(registry, "generic-garbage-collector"))
             group.create_task(supervise("garbage collection", garbage.run))
             on_ready(agent.problem)
+            assert registry.tokens is not None
+            await asyncio.to_thread(registry.tokens.keys.prepare)
 
     def _agent(self, registry: Registry, rooms: NodeRooms) -> Agent:
         name = info.node_name()
