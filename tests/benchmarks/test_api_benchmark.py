@@ -28,6 +28,7 @@ ROWS = (
     "official client: list 50",
     "official client: create",
     "memory (PSS) at rest",
+    "memory (PSS) for 200 configmaps of 1 KiB, just created",
     "memory (PSS) for 200 configmaps of 1 KiB",
     "create, 1 writer, 100 objects present",
     "create, 1 writer, 200 objects present",
