@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import ssl
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from aiohttp import web
 
@@ -34,6 +35,8 @@ class Authenticator:
     def __init__(self, tokens: TokenAuthenticator | None) -> None:
         self._tokens = tokens
         self._certificates: dict[bytes, UserInfo | None] = {}
+        self._connections: WeakKeyDictionary[ssl.SSLObject, UserInfo | None] = WeakKeyDictionary()
+        """A connection's certificate cannot change (no post-handshake authentication)."""
 
     def user(self, request: web.BaseRequest) -> UserInfo:
         """Return who asks, ANONYMOUS where the request says nothing of it. Raises StatusError 401."""
@@ -52,14 +55,19 @@ class Authenticator:
             raise unauthorized() from error
 
     def _of_certificate(self, tls: ssl.SSLObject) -> UserInfo | None:
-        certificate = tls.getpeercert(binary_form=True)
-        if certificate is None:
-            return None
-        if certificate not in self._certificates:
-            if len(self._certificates) >= _CACHED:
-                self._certificates.clear()
-            self._certificates[certificate] = _from_certificate(tls, certificate)
-        return self._certificates[certificate]
+        try:
+            return self._connections[tls]
+        except KeyError:
+            pass
+        certificate, user = tls.getpeercert(binary_form=True), None
+        if certificate is not None:
+            if certificate not in self._certificates:
+                if len(self._certificates) >= _CACHED:
+                    self._certificates.clear()
+                self._certificates[certificate] = _from_certificate(tls, certificate)
+            user = self._certificates[certificate]
+        self._connections[tls] = user
+        return user
 
 
 def bearer(header: str) -> str:

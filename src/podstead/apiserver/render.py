@@ -79,7 +79,12 @@ class Renderer:
         metadata = msgspec.json.encode(list_meta)
         names = kind.encode(), api_version.encode()
         head = b'{"kind":"%s","apiVersion":"%s","metadata":%s,"items":[' % (*names, metadata)
-        return head + b",".join(items) + b"]}"
+        if not items:
+            return head + b"]}"
+        # Joined once: a list of thousands is megabytes, and each `+` would copy them all.
+        items[0] = head + items[0]
+        items[-1] += b"]}"
+        return b",".join(items)
 
     def event(self, event: Event) -> bytes:
         """Return one line of a watch. Column definitions are in the first event only, as in Kubernetes."""

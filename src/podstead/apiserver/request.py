@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import parse_qs, unquote
 
 from podstead.objects.errors import StatusError, bad_request
 
 _VERBS = {"GET": "get", "HEAD": "get", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+_KEPT_LENGTH = 256
+"""Characters of a target that is remembered as it was read: clients ask the same again and again."""
+_MOST_PARAMETERS = 10_000
+"""As Go's net/url."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +47,25 @@ def parse(method: str, raw_target: str) -> RequestInfo:
 
     A path that names no resource is not an error here: `is_resource` is then False.
     """
+    return _parse(method, raw_target) if len(raw_target) <= _KEPT_LENGTH else _parse.__wrapped__(method, raw_target)
+
+
+@lru_cache(1024)
+def _parse(method: str, raw_target: str) -> RequestInfo:
     raw_path, _, raw_query = raw_target.partition("?")
+    if not raw_path.startswith("/"):
+        raw_path = "/" + raw_path.partition("://")[2].partition("/")[2]  # the absolute form (RFC 9112, 3.2.2)
+    if raw_query.count("&") >= _MOST_PARAMETERS:
+        raise bad_request("number of URL query parameters exceeded limit")
     try:
-        query = parse_qs(raw_query, keep_blank_values=True, errors="strict", max_num_fields=10_000)
-        segments = [unquote(segment, errors="strict") for segment in raw_path.split("/") if segment]
+        query = parse_qs(raw_query, keep_blank_values=True, errors="strict")
+        path = unquote(raw_path, errors="strict")
     except (UnicodeDecodeError, ValueError) as error:
         raise bad_request("the request's path or query is not valid UTF-8") from error
-    path = "/" + "/".join(segments)
+    # As kube-apiserver does: an escaped slash separates too, slashes at the end say nothing, an empty segment within
+    # the path is one, and nothing is cleaned or redirected.
+    path = path.rstrip("/") or "/"
+    segments = path[1:].split("/")
     info = _resource(method, path, segments, query)
     return info or RequestInfo(method=method, path=path, query=query, verb=method.lower())
 
@@ -56,7 +73,7 @@ def parse(method: str, raw_target: str) -> RequestInfo:
 def _resource(method: str, path: str, segments: list[str], query: Mapping[str, list[str]]) -> RequestInfo | None:
     if segments[:1] == ["api"] and len(segments) >= 3:
         group, version, rest = "", segments[1], segments[2:]
-    elif segments[:1] == ["apis"] and len(segments) >= 4:
+    elif segments[:1] == ["apis"] and len(segments) >= 4 and segments[1]:
         group, version, rest = segments[1], segments[2], segments[3:]
     else:
         return None

@@ -7,7 +7,6 @@ import dataclasses
 import logging
 import socket
 import ssl
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from podstead.apiserver.dispatch import Dispatcher
 from podstead.apiserver.health import Check, Health
 from podstead.apiserver.proxy import SUBRESOURCES
 from podstead.objects.errors import StatusError, internal_error
+from podstead.objects.meta import new_uid
 from podstead.registry.options import RequestContext
 from podstead.registry.ownership import name_of_agent
 from podstead.registry.registry import Registry
@@ -36,6 +36,9 @@ _LINGER_SECONDS = 5.0
 _HANDSHAKE_SECONDS = 10.0
 _BACKLOG = 512
 _HEAD_LIMIT = 1024 * 1024
+_READS = frozenset({"get", "list"})
+_UNREAD = requests.RequestInfo("", "/", {}, "")
+"""What is known of a request before its target has been read."""
 """Bytes of a request line or a header; an exec's command is part of the line."""
 
 
@@ -139,8 +142,7 @@ class ApiServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, whatever happens: every failure is a Status."""
-        info = requests.RequestInfo(request.method, "/", {}, request.method.lower())
-        call = Call(request, info, RequestContext(ANONYMOUS), str(uuid.uuid4()))
+        call = Call(request, _UNREAD, RequestContext(ANONYMOUS), new_uid())
         try:
             answer = await self._answer(call)
         except StatusError as error:
@@ -174,6 +176,8 @@ class ApiServer:
         call.context.manager = name_of_agent(call.request.headers.get("User-Agent", ""))
         if self._dispatcher.is_streaming(call):
             return await self._stream(call)
+        if info.verb in _READS and not info.subresource and not info.query:
+            return await self._dispatcher.dispatch(call)  # of what is in memory: nothing is waited for
         try:
             async with asyncio.timeout(timeouts.seconds(info.query)):
                 return await self._dispatcher.dispatch(call)
