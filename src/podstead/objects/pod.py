@@ -12,10 +12,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import field
 
-from podstead.objects.quantity import ZERO, Quantity
+from podstead.objects.quantity import ZERO, Quantity, QuantityText
+from podstead.objects.volumes import Volume
 
 QosClass = Literal["Guaranteed", "Burstable", "BestEffort"]
-QuantityText = str | int | float
 
 
 class _Struct(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -158,83 +158,6 @@ class EphemeralContainer(Container, frozen=True, kw_only=True):
 
     target_container_name: str = ""
     """The container whose processes it sees."""
-
-
-class EmptyDir(_Struct, frozen=True, kw_only=True):
-    """An emptyDir volume. `medium`: empty (the node's disk) or Memory."""
-
-    medium: str = ""
-    size_limit: QuantityText | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        """The limit in bytes, 0 where there is none."""
-        return 0 if self.size_limit is None else Quantity.parse(self.size_limit).value()
-
-
-class KeyToPath(_Struct, frozen=True, kw_only=True):
-    """Which key of a ConfigMap becomes which file; `mode` None: the volume's default."""
-
-    key: str = ""
-    path: str = ""
-    mode: int | None = None
-
-
-class ConfigMapProjection(_Struct, frozen=True, kw_only=True):
-    """`items` empty: every key is a file."""
-
-    name: str = ""
-    items: tuple[KeyToPath, ...] = ()
-    optional: bool = False
-
-
-class ObjectFieldSelector(_Struct, frozen=True, kw_only=True):
-    """A field of the pod: `metadata.labels['app']`."""
-
-    field_path: str = ""
-
-
-class DownwardAPIFile(_Struct, frozen=True, kw_only=True):
-    """A file that holds one of the pod's own fields."""
-
-    path: str = ""
-    field_ref: ObjectFieldSelector | None = None
-    mode: int | None = None
-
-
-class DownwardAPIProjection(_Struct, frozen=True, kw_only=True):
-    items: tuple[DownwardAPIFile, ...] = ()
-
-
-class ServiceAccountTokenProjection(_Struct, frozen=True, kw_only=True):
-    """A token of the pod's account; `audience` empty: the API server."""
-
-    path: str = ""
-    audience: str = ""
-    expiration_seconds: int = 3600
-
-
-class VolumeProjection(_Struct, frozen=True, kw_only=True):
-    """One source of a projected volume; one of its fields is set."""
-
-    config_map: ConfigMapProjection | None = None
-    downward_api: DownwardAPIProjection | None = field(default=None, name="downwardAPI")
-    service_account_token: ServiceAccountTokenProjection | None = None
-
-
-class Projected(_Struct, frozen=True, kw_only=True):
-    """Several sources in one volume."""
-
-    sources: tuple[VolumeProjection, ...] = ()
-    default_mode: int = 0o644
-
-
-class Volume(_Struct, frozen=True, kw_only=True):
-    """A volume of the pod; one of the sources is set."""
-
-    name: str = ""
-    empty_dir: EmptyDir | None = None
-    projected: Projected | None = None
 
 
 class Toleration(_Struct, frozen=True, kw_only=True):

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache, total_ordering
 
+QuantityText = str | int | float
+"""A quantity as JSON holds it."""
+
 NANO = 10**9
 LIMIT = (2**63 - 1) * NANO
 

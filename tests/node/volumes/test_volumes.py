@@ -18,7 +18,8 @@ from podstead.node.volumes import manager as manager_module
 from podstead.node.volumes.base import VolumeError
 from podstead.node.volumes.emptydir import memory_volume_size
 from podstead.node.volumes.manager import VolumeManager
-from podstead.objects.pod import Pod, Volume, from_object
+from podstead.objects.pod import Pod, from_object
+from podstead.objects.volumes import Volume
 from podstead.paths import Paths
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from podstead.objects.pod import Pod, Volume
+from podstead.objects.pod import Pod
+from podstead.objects.volumes import Volume
 
 
 class VolumeError(Exception):

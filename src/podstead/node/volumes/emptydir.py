@@ -8,7 +8,8 @@ from pathlib import Path
 from podstead.linux import mounts
 from podstead.node.volumes.base import VolumeError
 from podstead.node.volumes.tmpfs import is_tmpfs_root, unmount
-from podstead.objects.pod import Pod, Volume
+from podstead.objects.pod import Pod
+from podstead.objects.volumes import Volume
 
 _MODE = 0o777
 

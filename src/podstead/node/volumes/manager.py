@@ -22,7 +22,8 @@ from podstead.node.settled import settled
 from podstead.node.volumes.base import VolumeError, VolumePlugin
 from podstead.node.volumes.emptydir import EmptyDirPlugin
 from podstead.node.volumes.projected import ProjectedPlugin
-from podstead.objects.pod import Pod, Volume
+from podstead.objects.pod import Pod
+from podstead.objects.volumes import Volume
 from podstead.paths import Paths
 
 T = TypeVar("T")

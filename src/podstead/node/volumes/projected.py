@@ -23,11 +23,11 @@ from podstead.node.volumes.atomic import File
 from podstead.node.volumes.base import VolumeError
 from podstead.node.volumes.tmpfs import is_tmpfs_root, unmount
 from podstead.objects.errors import StatusError
-from podstead.objects.pod import (
+from podstead.objects.pod import Pod
+from podstead.objects.volumes import (
     ConfigMapProjection,
     DownwardAPIProjection,
     KeyToPath,
-    Pod,
     ServiceAccountTokenProjection,
     Volume,
     VolumeProjection,
