@@ -29,10 +29,10 @@ from podstead.node.runtime.choice import AUTOMATIC, Choice
 from podstead.node.runtime.oci import OCIRuntime
 from podstead.node.server import NodeServer
 from podstead.node.volumes.manager import VolumeManager
-from podstead.objects.errors import StatusError
 from podstead.objects.user import SYSTEM_MASTERS, UserInfo
 from podstead.paths import Paths
 from podstead.pki import Pki, admin_kubeconfig
+from podstead.registry.bootstrap import make_system_objects
 from podstead.registry.registry import Registry
 from podstead.store.sqlite import SQLiteStore
 from podstead.tokens import TokenKeys
@@ -42,8 +42,6 @@ log = logging.getLogger(__name__)
 _TRIM_SECONDS = 60.0
 _FIRST_RETRY, _LAST_RETRY = 2.0, 60.0
 """Seconds until a network that could not be set up is tried again; doubled each time."""
-
-SYSTEM_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 
 class ClusterError(Exception):
@@ -128,7 +126,7 @@ class Cluster:
         api = await self._open_api(stack, registry, rooms.runtime, agent, pki)
         agent.api_is_at(rooms.network.gateway, self.port)
         system = registry.client(UserInfo("system:podstead", (SYSTEM_MASTERS,)))
-        await _make_namespaces(system)
+        await make_system_objects(system)
         log.info("OCI runtime: %s", await _settled(choosing))
         async with asyncio.TaskGroup() as group:
             defaults = NamespaceDefaults(_controller(registry, "namespace-defaults"), pki.ca_certificate.read_text())
@@ -210,15 +208,6 @@ async def _ended(task: asyncio.Task[Choice]) -> None:
 def _controller(registry: Registry, name: str) -> Client:
     account = f"system:serviceaccount:kube-system:{name}"
     return registry.client(UserInfo(account, ("system:serviceaccounts", SYSTEM_MASTERS)))
-
-
-async def _make_namespaces(client: Client) -> None:
-    for name in SYSTEM_NAMESPACES:
-        try:
-            await client.create("namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-        except StatusError as error:
-            if error.reason != "AlreadyExists":
-                raise
 
 
 async def _first_pod_possible(client: Client) -> None:

@@ -13,6 +13,7 @@ import pytest
 from podstead.controllers.scheduler import Demand, Scheduler, misfit, tolerates
 from podstead.objects.errors import StatusError
 from podstead.objects.pod import Toleration, from_object
+from podstead.registry.admission.priority import CLASSES
 from podstead.registry.registry import Registry
 from support.fakenode import until
 from support.registry import ADMIN, make_pod, open_registry
@@ -105,6 +106,22 @@ async def test_a_toleration_added_to_a_waiting_pod_lets_it_run(registry: Registr
         tolerations = [*pod["spec"].get("tolerations", ()), {"key": "own", "operator": "Exists"}]
         await client.patch("pods", "p", "default", {"spec": {"tolerations": tolerations}})
         await until(client, "pods", "p", _bound)
+
+
+async def test_of_the_pods_that_wait_the_highest_priority_is_first(registry: Registry) -> None:
+    client = registry.client(ADMIN)
+    await client.create(CLASSES, {"metadata": {"name": "high"}, "value": 1000})
+    for name, priority in (("a", None), ("b", None), ("c", "high")):
+        await client.create("pods", _pod(name, **({"priorityClassName": priority} if priority else {})), "default")
+    async with _running(client):
+        for name in "abc":
+            await until(client, "pods", name, _unschedulable)
+        await client.create("nodes", _node(pods="1"))
+        await until(client, "pods", "c", _bound)
+        await until(client, "pods", "a", lambda one: "Too many pods" in _unschedulable(one))
+        # Room for one more: of equals it is the one that came first.
+        await client.patch("nodes", "n1", "", {"status": {"allocatable": {"pods": "2"}}}, subresource="status")
+        await until(client, "pods", "a", _bound)
 
 
 async def test_room_is_given_out_once_and_comes_back(registry: Registry) -> None:

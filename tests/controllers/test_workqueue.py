@@ -97,3 +97,21 @@ async def test_delayed_adds_of_one_key_are_one() -> None:
         assert len(queue._timers) == 1
         assert await done.get() == "a"
         assert queue._timers == {}
+
+
+async def test_of_what_waits_the_lowest_rank_is_next_and_of_equals_the_first() -> None:
+    order: asyncio.Queue[str] = asyncio.Queue()
+
+    async def work(key: str) -> None:
+        order.put_nowait(key)
+
+    queue = WorkQueue("test", work, 1, rank=lambda key: -int(key[1:]))
+    for key in ("a1", "b5", "c1", "d9"):
+        queue.add(key)
+    task = asyncio.create_task(queue.run())
+    try:
+        async with asyncio.timeout(10):
+            assert [await order.get() for _ in range(4)] == ["d9", "b5", "a1", "c1"]
+    finally:
+        task.cancel()
+        await asyncio.wait([task])

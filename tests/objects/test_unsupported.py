@@ -35,7 +35,12 @@ WHOLE = {
     ("Namespace", "status"),
 }
 # Implemented without the node's reading them: another name for a field, and what only validation looks at.
-UNREAD = {("PodSpec", "serviceAccount"), ("PodSpec", "os"), ("Container", "resizePolicy")}
+UNREAD = {
+    ("PodSpec", "serviceAccount"),
+    ("PodSpec", "os"),
+    ("PodSpec", "priorityClassName"),
+    ("Container", "resizePolicy"),
+}
 TYPED: dict[str, type[msgspec.Struct]] = {
     "PodSpec": typed.PodSpec,
     "Container": typed.Container,
@@ -181,7 +186,6 @@ def errors(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
         ({"initContainers": [INIT]}, {}, "spec.initContainers"),
         ({"hostNetwork": True}, {}, "spec.hostNetwork"),
         ({"hostUsers": False}, {}, "spec.hostUsers"),
-        ({"priority": 1000}, {}, "spec.priority"),
         ({"securityContext": {"fsGroup": 0}}, {}, "spec.securityContext.fsGroup"),
         (
             {"securityContext": {"supplementalGroupsPolicy": "Strict"}},
@@ -279,8 +283,8 @@ def test_values_that_change_nothing_are_accepted() -> None:
         "initContainers": None,
         "os": {"name": "linux"},
         "preemptionPolicy": "PreemptLowerPriority",
-        "priority": 0,
-        "priorityClassName": "",
+        "priority": 1000,
+        "priorityClassName": "high",
         "schedulerName": "default-scheduler",
         "securityContext": {"supplementalGroupsPolicy": "Merge"},
         "serviceAccount": "default",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -19,11 +20,21 @@ class WorkQueue:
     Never two at once for the same key, at most `workers` at once in all.
     """
 
-    def __init__(self, name: str, work: Callable[[str], Awaitable[None]], workers: int = 4) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[str], Awaitable[None]],
+        workers: int = 4,
+        *,
+        rank: Callable[[str], int] | None = None,
+    ) -> None:
+        """`rank`, asked at `add`: of the keys that wait, one with the lowest is next. Of equals it is the first."""
         self._name = name
         self._work = work
         self._workers = workers
-        self._queue: asyncio.Queue[str] = asyncio.Queue()
+        self._rank = rank
+        self._queue: asyncio.PriorityQueue[tuple[int, int, str]] = asyncio.PriorityQueue()
+        self._added = itertools.count()
         self._waiting: set[str] = set()
         self._busy: set[str] = set()
         self._again: set[str] = set()
@@ -35,7 +46,7 @@ class WorkQueue:
             self._again.add(key)
         elif key not in self._waiting:
             self._waiting.add(key)
-            self._queue.put_nowait(key)
+            self._queue.put_nowait((self._rank(key) if self._rank else 0, next(self._added), key))
 
     def add_after(self, key: str, seconds: float) -> None:
         """Add `key` in that many seconds, or when an earlier call for it is due: the work itself asks again."""
@@ -64,7 +75,7 @@ class WorkQueue:
 
     async def _worker(self) -> None:
         while True:
-            key = await self._queue.get()
+            _, _, key = await self._queue.get()
             self._waiting.discard(key)
             self._busy.add(key)
             try:

@@ -2,6 +2,7 @@
 
 Filters: the node's name, readiness, spec.unschedulable and taints, nodeSelector, and requests (cpu, memory,
 ephemeral-storage, number of pods) against what is left. Of the nodes that fit, the one with most left wins.
+Of the pods that wait, one with the highest priority is next.
 Source: Kubernetes documentation, "Kubernetes Scheduler", "Taints and Tolerations".
 """
 
@@ -81,7 +82,7 @@ class Scheduler:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._recorder = EventRecorder(client, NAME)
-        self._queue = WorkQueue("scheduler", self._schedule, workers=1)
+        self._queue = WorkQueue("scheduler", self._schedule, workers=1, rank=self._rank)
         self._nodes = Informer(client, "nodes")
         self._nodes.on_add = lambda _node: self._retry_pending()
         self._nodes.on_update = self._node_changed
@@ -89,7 +90,8 @@ class Scheduler:
         self._pods.on_add = self._pod_seen
         self._pods.on_update = self._pod_changed
         self._pods.on_delete = self._pod_gone
-        self._pending: set[str] = set()
+        self._pending: dict[str, None] = {}
+        """Keys of the pods that wait for a node, in the order of their coming."""
         self._used: dict[str, tuple[str, Demand]] = {}
         """By pod key: its node and what it takes there."""
 
@@ -109,6 +111,11 @@ class Scheduler:
             return node.get("spec"), node["metadata"].get("labels"), status.get("allocatable"), ready
 
         if view(old) != view(new):
+    def _rank(self, key: str) -> int:
+        """Pods of a higher priority come first."""
+        obj = self._pods.store.get(key)
+        return -(obj["spec"].get("priority") or 0) if obj is not None else 0
+
             self._retry_pending()
 
     def _retry_pending(self) -> None:
@@ -118,15 +125,15 @@ class Scheduler:
     def _pod_seen(self, obj: Object) -> None:
         key, spec = key_of(obj), obj["spec"]
         if spec.get("nodeName"):
-            self._pending.discard(key)
+            self._pending.pop(key, None)
             if obj.get("status", {}).get("phase") in _DONE:
                 self._release(key)
             elif key not in self._used or self._used[key][0] != spec["nodeName"]:
                 self._used[key] = spec["nodeName"], Demand.of(from_object(obj))
         elif not self._is_ours(obj):
-            self._pending.discard(key)
+            self._pending.pop(key, None)
         elif key not in self._pending:
-            self._pending.add(key)
+            self._pending[key] = None
             self._queue.add(key)
 
     def _pod_changed(self, old: Object, new: Object) -> None:
@@ -142,7 +149,7 @@ class Scheduler:
 
     def _pod_gone(self, obj: Object) -> None:
         key = key_of(obj)
-        self._pending.discard(key)
+        self._pending.pop(key, None)
         self._release(key)
 
     def _release(self, key: str) -> None:
@@ -192,7 +199,7 @@ class Scheduler:
             if error.code == 404:
                 return
             raise
-        self._pending.discard(key)
+        self._pending.pop(key, None)
         message = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
         self._recorder.event(reference(obj), NORMAL, "Scheduled", message)
 

@@ -158,7 +158,7 @@ def invalid(kind: str, name: str, errors: Iterable[FieldError], group: str = "")
 
 
 def too_many_requests(message: str, retry_after: int = 1) -> StatusError:
-    return StatusError(429, "TooManyRequests", message, {"retryAfterSeconds": retry_after})
+    return StatusError(429, "TooManyRequests", message, {"retryAfterSeconds": retry_after} if retry_after else {})
 
 
 def internal_error(message: str) -> StatusError:

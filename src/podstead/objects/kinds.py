@@ -125,6 +125,7 @@ _ACTED_ON = {
     "events.k8s.io/v1/events": "expiry, after an hour",
 }
 _WITHOUT = {
+    "scheduling.k8s.io/v1/priorityclasses": "admission of pods, scheduler",
     "services": "no cluster IP is allocated and nothing forwards to its pods",
     "persistentvolumeclaims": "it is never bound",
 }

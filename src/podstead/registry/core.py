@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from podstead.objects import errors
@@ -45,6 +46,8 @@ class Core:
         self.admission = admission
         self.strategy: Strategy = strategy_for(info)
         self.tokens: ServiceAccountTokens | None = None
+        self.siblings: Mapping[str, Core] = {}
+        """All resources of the registry by full name, for what one does to another."""
 
     # -- keys
 

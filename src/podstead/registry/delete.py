@@ -47,7 +47,7 @@ async def remove(
     propagation.check(options)
     for _ in range(ATTEMPTS):
         old = core.current(namespace, name)
-        _preconditions(core, old, options)
+        check_preconditions(core, old, options)
         attributes = core.attributes(ctx, Operation.DELETE, namespace, name, dry_run=options.dry_run)
         attributes.old = old.object
         await core.admission.admit(attributes)
@@ -83,7 +83,8 @@ async def delete_collection(
     return listing
 
 
-def _preconditions(core: Core, old: Entry, options: DeleteOptions) -> None:
+def check_preconditions(core: Core, old: Entry, options: DeleteOptions) -> None:
+    """Raise StatusError 409 where `old` is not what `options` say that it has to be."""
     why = ""
     if options.uid and options.uid != old.uid:
         why = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from podstead import clock
@@ -67,6 +67,7 @@ class Registry:
         """Issues and checks the tokens of service accounts; None where there is no key to sign them."""
         for core in self._cores.values():
             core.tokens = self.tokens
+            core.siblings = self._cores
         self._resources = {name: ResourceRegistry(core) for name, core in self._cores.items()}
         self._views = {
             (info.group, info.version, info.plural): ResourceRegistry(View(info, self._cores[info.stored_as.resource]))
@@ -186,6 +187,10 @@ class Registry:
         core = self._cores.get(resource)
         entry = core.cache.get(core.key(namespace, name)) if core is not None else None
         return entry.object if entry is not None else None
+
+    def scan(self, resource: str, namespace: str = "") -> Iterable[Object]:
+        core = self._cores.get(resource)
+        return (entry.object for entry in core.cache.scan(core.scope(namespace))) if core is not None else ()
 
     async def wait_for(self, resource: str, name: str, namespace: str, timeout: float) -> Object | None:
         options = ListOptions(field_selector=f"metadata.name={name}", timeout_seconds=timeout)

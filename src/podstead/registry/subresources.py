@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from podstead.objects import errors, meta, schema
 from podstead.registry.admission import Operation
 from podstead.registry.core import ATTEMPTS, Core, Lost, Object
-from podstead.registry.delete import remove, success
+from podstead.registry.delete import success
 from podstead.registry.entry import Entry, unstored
-from podstead.registry.options import DeleteOptions, RequestContext, WriteOptions
+from podstead.registry.eviction import evict
+from podstead.registry.options import RequestContext, WriteOptions
 from podstead.registry.strategies.pods import bind
 from podstead.registry.update import served
 
@@ -76,27 +77,6 @@ async def _binding(
     raise core.conflict(name)
 
 
-async def _eviction(
-    core: Core, ctx: RequestContext, namespace: str, name: str, eviction: Object, options: WriteOptions
-) -> None:
-    sent = eviction.get("deleteOptions") or {}
-    if wrong := [value for value in sent.get("dryRun") or () if value != "All"]:
-        listed = ", ".join(f'"{value}"' for value in wrong)
-        text = f'Unsupported value: [{listed}]: supported values: "All"'
-        cause = errors.FieldError("dryRun", "FieldValueNotSupported", text)
-        raise errors.invalid("DeleteOptions", "", [cause], "meta.k8s.io")
-    preconditions = sent.get("preconditions") or {}
-    how = DeleteOptions(
-        grace_period_seconds=sent.get("gracePeriodSeconds"),
-        propagation_policy=sent.get("propagationPolicy", ""),
-        orphan_dependents=sent.get("orphanDependents"),
-        uid=preconditions.get("uid", ""),
-        resource_version=preconditions.get("resourceVersion", ""),
-        dry_run=options.dry_run or bool(sent.get("dryRun")),
-    )
-    await remove(core, ctx, namespace, name, how)
-
-
 async def _token(
     core: Core, ctx: RequestContext, namespace: str, name: str, request: Object, options: WriteOptions
 ) -> Object:
@@ -112,6 +92,6 @@ async def _token(
 
 _ACTIONS: dict[tuple[str, str], Callable[..., Awaitable[Object | None]]] = {
     ("pods", "binding"): _binding,
-    ("pods", "eviction"): _eviction,
+    ("pods", "eviction"): evict,
     ("serviceaccounts", "token"): _token,
 }

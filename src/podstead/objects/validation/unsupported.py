@@ -162,6 +162,8 @@ TABLE: Mapping[str, Row] = {
                 "nodeName",
                 "nodeSelector",
                 "restartPolicy",
+                "priority",
+                "priorityClassName",
                 "schedulerName",
                 "serviceAccount",
                 "serviceAccountName",
@@ -189,9 +191,8 @@ TABLE: Mapping[str, Row] = {
             "hostPID": (False,),
             "hostUsers": (True,),
             "overhead": ({},),
-            # All pods have priority 0: none could preempt another.
+            # The priority orders the scheduler's queue; no pod is ended yet for the sake of another.
             "preemptionPolicy": ("PreemptLowerPriority", "Never"),
-            "priority": (0,),
             "resources": ({},),
             "setHostnameAsFQDN": (False,),
             "shareProcessNamespace": (False,),

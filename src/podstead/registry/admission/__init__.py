@@ -13,4 +13,4 @@ __all__ = ["Attributes", "Base", "Chain", "Lookup", "Operation", "Plugin", "defa
 
 def default_chain(lookup: Lookup) -> Chain:
     """Return the plugins that are always on, in Kubernetes' order."""
-    return Chain([NamespaceLifecycle(lookup), ServiceAccount(lookup), DefaultTolerationSeconds(), Priority()])
+    return Chain([NamespaceLifecycle(lookup), ServiceAccount(lookup), DefaultTolerationSeconds(), Priority(lookup)])

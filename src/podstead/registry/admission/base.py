@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -40,6 +40,10 @@ class Lookup(Protocol):
     """What plugins may read: the registry's present objects (shared, never to be changed)."""
 
     def find(self, resource: str, name: str, namespace: str = "") -> Object | None: ...
+
+    def scan(self, resource: str, namespace: str = "") -> Iterable[Object]:
+        """Return all objects of a resource, in a namespace or in all; use it up before the next await."""
+        ...
 
     async def wait_for(self, resource: str, name: str, namespace: str, timeout: float) -> Object | None:
         """Return the object, waiting up to `timeout` seconds for it to be created; None if it was not."""
