@@ -1,4 +1,4 @@
-"""The OpenAPI documents hold what kubectl looks for, and kubectl itself can use them."""
+"""The OpenAPI documents are valid, hold what kubectl looks for, and kubectl itself can use them."""
 
 import shutil
 import subprocess
@@ -13,8 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
+from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator
 
-from podstead.objects import kinds, openapi, schema
+from podstead.objects import kinds, openapi, schema, wire
+from podstead.objects.definitions import META
 from podstead.objects.errors import StatusError, path_not_found
 
 DOCUMENT = openapi.v3_document("", "v1", kinds.SERVED)
@@ -29,7 +31,7 @@ def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def test_index_leads_to_the_document() -> None:
-    index = openapi.v3_index({("", "v1"): "abc", ("apps", "v1"): "def"})
+    index = openapi.v3_index({"api/v1": "abc", "apis/apps/v1": "def"})
     assert index["paths"]["api/v1"] == {"serverRelativeURL": "/openapi/v3/api/v1?hash=abc"}
     assert index["paths"]["apis/apps/v1"] == {"serverRelativeURL": "/openapi/v3/apis/apps/v1?hash=def"}
 
@@ -92,7 +94,7 @@ def test_paths_have_exactly_the_served_verbs() -> None:
 def test_every_name_in_a_path_is_a_parameter() -> None:
     for path, item in DOCUMENT["paths"].items():
         named = {part[1:-1] for part in path.split("/") if part.startswith("{")}
-        assert named == {each["name"] for each in item.get("parameters", ())}, path
+        assert named == {each["name"] for each in item.get("parameters", ()) if each["in"] == "path"}, path
 
 
 def test_patch_metadata_defaults_and_enums_are_told() -> None:
@@ -101,7 +103,76 @@ def test_patch_metadata_defaults_and_enums_are_told() -> None:
     assert spec["volumes"]["x-kubernetes-patch-strategy"] == "merge,retainKeys"
     assert spec["restartPolicy"]["default"] == "Always"
     assert spec["restartPolicy"]["enum"] == ["Always", "Never", "OnFailure"]
-    assert spec["securityContext"]["allOf"] == [{"$ref": "#/components/schemas/io.k8s.api.core.v1.PodSecurityContext"}]
+    reference = {"$ref": "#/components/schemas/io.k8s.api.core.v1.PodSecurityContext"}
+    assert spec["securityContext"] == reference
+    described = openapi.v3_document("", "v1", kinds.SERVED, openapi.descriptions())["components"]["schemas"]
+    field = described["io.k8s.api.core.v1.PodSpec"]["properties"]["securityContext"]
+    assert field["allOf"] == [reference]
+    assert field["description"].startswith("SecurityContext holds pod-level security attributes")
+
+
+def test_without_descriptions_it_is_said_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert openapi.descriptions()
+    assert "podstead[explain]" not in str(openapi.v3_document("", "v1", kinds.SERVED, openapi.descriptions()))
+    monkeypatch.setattr("podstead.objects.openapi.sources.PACKAGE", "not_installed")
+    assert openapi.descriptions() == {}
+    for schema_ in ("io.k8s.api.core.v1.Pod", "io.k8s.api.core.v1.PodSpec"):
+        assert "pip install 'podstead[explain]'" in SCHEMAS[schema_]["description"]
+
+
+@pytest.mark.parametrize(("group", "version"), [("", "v1"), ("apps", "v1"), ("coordination.k8s.io", "v1")])
+def test_documents_are_valid(group: str, version: str) -> None:
+    found = openapi.v3_document(group, version, kinds.DISCOVERED, openapi.descriptions())
+    assert [error.message for error in OpenAPIV30SpecValidator(found).iter_errors()] == []
+
+
+@pytest.mark.parametrize("path", ["version", "api", "apis", "apis/apps"])
+def test_documents_of_discovery_are_valid(path: str) -> None:
+    found = openapi.v3_discovery_document(path)
+    assert list(found["paths"]) == [f"/{path}/"]
+    assert [error.message for error in OpenAPIV30SpecValidator(found).iter_errors()] == []
+
+
+def test_the_older_document_is_valid() -> None:
+    few = [info for info in kinds.DISCOVERED if info.group in ("coordination.k8s.io", "policy", "autoscaling")]
+    found = openapi.v2_document(few, openapi.descriptions())
+    assert [error.message for error in OpenAPIV2SpecValidator(found).iter_errors()] == []
+
+
+def test_each_kind_can_be_written_as_protobuf() -> None:
+    for group, version in dict.fromkeys((info.group, info.version) for info in kinds.DISCOVERED):
+        encoded = openapi.encode_v3(document(group, version))
+        # openapi = 1 and components = 5 of openapi.v3.Document, schemas = 1 of Components
+        top = {number: value for number, _, value in wire.fields(encoded)}
+        assert top[1] == b"3.0.0"
+        schemas = next(value for number, _, value in wire.fields(top[5]) if number == 1)  # type: ignore[arg-type]
+        names = {next(wire.fields(each))[2].decode() for _, _, each in wire.fields(schemas)}  # type: ignore[arg-type, union-attr]
+        assert names == set(document(group, version)["components"]["schemas"])
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "code", "schema_"),
+    [
+        ("/api/v1/namespaces/{namespace}/pods/{name}", "delete", "200", "io.k8s.api.core.v1.Pod"),
+        ("/api/v1/namespaces/{namespace}/configmaps/{name}", "delete", "200", META + "Status"),
+        ("/api/v1/namespaces/{namespace}/pods", "delete", "200", META + "Status"),
+        ("/api/v1/namespaces/{namespace}/pods", "get", "200", "io.k8s.api.core.v1.PodList"),
+        ("/api/v1/namespaces/{namespace}/pods", "post", "201", "io.k8s.api.core.v1.Pod"),
+    ],
+)
+def test_what_is_answered(path: str, method: str, code: str, schema_: str) -> None:
+    answer = DOCUMENT["paths"][path][method]["responses"][code]["content"]["application/json"]
+    assert answer["schema"] == {"$ref": "#/components/schemas/" + schema_}
+
+
+def test_a_hash_stands_for_what_documents_are_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    openapi.digest.cache_clear()
+    before = openapi.digest()
+    assert openapi.digest() == before
+    openapi.digest.cache_clear()
+    monkeypatch.setattr("podstead.objects.openapi.sources.PACKAGE", "not_installed")
+    assert openapi.digest() != before
+    openapi.digest.cache_clear()
 
 
 def test_kinds_that_are_not_served_are_left_out() -> None:
@@ -135,7 +206,7 @@ class _Server(BaseHTTPRequestHandler):
             "/api": {"kind": "APIVersions", "versions": ["v1"]},
             "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": []},
             "/api/v1": {"kind": "APIResourceList", "groupVersion": "v1", "resources": resources},
-            "/openapi/v3": openapi.v3_index({("", "v1"): "0"}),
+            "/openapi/v3": openapi.v3_index({"api/v1": "0"}),
             "/openapi/v3/api/v1": DOCUMENT,
         }
         path = urlsplit(self.path).path

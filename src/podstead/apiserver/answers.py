@@ -32,6 +32,8 @@ class Answer:
     status: int = 200
     content_type: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    gzipped: bool = False
+    """`body` is compressed, and sent so to who takes that."""
 
 
 def of_object(obj: Any, status: int = 200) -> Answer:
@@ -77,16 +79,29 @@ async def response(
     if etag and etag in (match.strip() for match in request.headers.get("If-None-Match", "").split(",")):
         return web.Response(status=304, headers=headers)
     headers["Content-Type"] = answer.content_type
+    if answer.gzipped:
+        if _takes_gzip(request) and not _wants_pretty(request, pretty):
+            return web.Response(body=body, status=answer.status, headers=_compressed(headers))
+        body = await asyncio.to_thread(zlib.decompress, body, 31)
     if answer.content_type == JSON and not etag and wants_yaml(",".join(request.headers.getall("Accept", ()))):
         body = await asyncio.to_thread(_yaml, body) if len(body) > _YAML_LONG else _yaml(body)
         headers["Content-Type"] = YAML
     elif answer.content_type.startswith(JSON) and _wants_pretty(request, pretty):
         body = await asyncio.to_thread(_pretty, body) if len(body) > _GZIP_FROM else _pretty(body)
-    if len(body) > _GZIP_FROM and takes_gzip(",".join(request.headers.getall("Accept-Encoding", ()))):
+    if len(body) > _GZIP_FROM and _takes_gzip(request):
         body = await asyncio.to_thread(_gzip, body)
-        headers["Content-Encoding"] = "gzip"
-        headers.add("Vary", "Accept-Encoding")
+        _compressed(headers)
     return web.Response(body=body, status=answer.status, headers=headers)
+
+
+def _takes_gzip(request: web.BaseRequest) -> bool:
+    return takes_gzip(",".join(request.headers.getall("Accept-Encoding", ())))
+
+
+def _compressed(headers: CIMultiDict[str]) -> CIMultiDict[str]:
+    headers["Content-Encoding"] = "gzip"
+    headers.add("Vary", "Accept-Encoding")
+    return headers
 
 
 def _wants_pretty(request: web.BaseRequest, pretty: str | None) -> bool:

@@ -41,6 +41,8 @@ class ResourceInfo:
     """What does something with its objects; empty where they are only kept."""
     stored_as: ResourceInfo | None = None
     """The resource whose objects these are, in another version or group; None where they are stored as they are."""
+    returns_deleted: bool = False
+    """A delete answers with the object rather than with a Status, even when it is gone at once."""
 
     @property
     def list_kind(self) -> str:
@@ -123,9 +125,9 @@ _ACTED_ON = {
     "apps/v1/controllerrevisions": "whoever reads it",
     "coordination.k8s.io/v1/leases": "whoever reads it",
     "events.k8s.io/v1/events": "expiry, after an hour",
+    "scheduling.k8s.io/v1/priorityclasses": "admission of pods, scheduler",
 }
 _WITHOUT = {
-    "scheduling.k8s.io/v1/priorityclasses": "admission of pods, scheduler",
     "services": "no cluster IP is allocated and nothing forwards to its pods",
     "persistentvolumeclaims": "it is never bound",
 }
@@ -136,6 +138,28 @@ _STORED_AS = {
     ("autoscaling", "v1", "horizontalpodautoscalers"): ("autoscaling", "v2", "horizontalpodautoscalers"),
     ("events.k8s.io", "v1", "events"): ("", "v1", "events"),
 }
+
+# https://kubernetes.io/docs/reference/kubernetes-api/: "delete", the response, kind by kind.
+_RETURNS_DELETED = frozenset(
+    {
+        "/v1/persistentvolumeclaims",
+        "/v1/persistentvolumes",
+        "/v1/pods",
+        "/v1/podtemplates",
+        "/v1/resourcequotas",
+        "/v1/serviceaccounts",
+        "/v1/services",
+        "resource.k8s.io/v1/deviceclasses",
+        "resource.k8s.io/v1/resourceclaims",
+        "resource.k8s.io/v1/resourceclaimtemplates",
+        "resource.k8s.io/v1/resourceslices",
+        "storage.k8s.io/v1/csidrivers",
+        "storage.k8s.io/v1/csinodes",
+        "storage.k8s.io/v1/storageclasses",
+        "storage.k8s.io/v1/volumeattachments",
+        "storage.k8s.io/v1/volumeattributesclasses",
+    }
+)
 
 
 def _subresource(name: str, entry: dict[str, Any]) -> SubresourceInfo:
@@ -161,6 +185,7 @@ def _resource(group: str, version: str, plural: str) -> ResourceInfo:
         subresources=tuple(_subresource(name, entry["subresources"][name]) for name in below),
         acted_on_by=_ACTED_ON.get(path, ""),
         stored_as=_resource(*stored) if stored else None,
+        returns_deleted=path in _RETURNS_DELETED,
     )
 
 

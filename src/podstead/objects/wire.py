@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Final
 
@@ -93,3 +94,8 @@ def encode_field(number: int, content: bytes | str | bool | int) -> bytes:
         return encode_varint(number << 3 | VARINT) + encode_varint(content)
     raw = content.encode() if isinstance(content, str) else content
     return encode_varint(number << 3 | LENGTH) + encode_varint(len(raw)) + raw
+
+
+def encode_double(number: int, value: float) -> bytes:
+    """Return a field that holds a double."""
+    return encode_varint(number << 3 | FIXED64) + struct.pack("<d", value)

@@ -23,7 +23,7 @@ async def delete(core: Core, ctx: RequestContext, namespace: str, name: str, opt
     """Return what the API answers: the object where it lingers or its kind says so, else a Status of success."""
     propagation.warn(core, ctx, options)
     entry, gone = await remove(core, ctx, namespace, name, options)
-    if not gone or core.strategy.returns_deleted:
+    if not gone or core.info.returns_deleted:
         return entry
     details = {"name": name, "kind": core.info.plural, "uid": entry.uid}
     if core.info.group:

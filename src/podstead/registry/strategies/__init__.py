@@ -10,7 +10,6 @@ from podstead.registry.strategies.namespaces import NamespaceStrategy
 from podstead.registry.strategies.nodes import NodeStrategy
 from podstead.registry.strategies.pods import PodStrategy
 from podstead.registry.strategies.secrets import SecretStrategy
-from podstead.registry.strategies.serviceaccounts import ServiceAccountStrategy
 
 _STRATEGIES: dict[str, type[Strategy]] = {
     "events": EventStrategy,
@@ -19,17 +18,14 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "nodes": NodeStrategy,
     "pods": PodStrategy,
     "secrets": SecretStrategy,
-    "serviceaccounts": ServiceAccountStrategy,
     "certificatesigningrequests.certificates.k8s.io": generic.SigningRequests,
     "deployments.apps": generic.Deployments,
     "jobs.batch": generic.Jobs,
-    "podtemplates": generic.Templates,
     "replicasets.apps": generic.ReplicaSets,
     "replicationcontrollers": generic.ReplicaSets,
     "services": generic.Services,
     "statefulsets.apps": generic.Scalable,
 }
-_STRATEGIES |= dict.fromkeys(("persistentvolumeclaims", "persistentvolumes", "resourcequotas"), generic.Returned)
 _STRATEGIES |= dict.fromkeys(
     (
         "clusterrolebindings.rbac.authorization.k8s.io",
@@ -56,6 +52,7 @@ _STRATEGIES |= dict.fromkeys(
         "mutatingwebhookconfigurations.admissionregistration.k8s.io",
         "networkpolicies.networking.k8s.io",
         "poddisruptionbudgets.policy",
+        "podtemplates",
         "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
         "resourceslices.resource.k8s.io",
         "validatingadmissionpolicies.admissionregistration.k8s.io",

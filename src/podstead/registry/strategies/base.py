@@ -25,8 +25,6 @@ class Strategy:
 
     generation: ClassVar[bool] = False
     """metadata.generation is kept: 1 at create, one more with each change of spec and with a graceful deletion."""
-    returns_deleted: ClassVar[bool] = False
-    """A delete answers with the object rather than with a Status."""
     creates_on_update: ClassVar[bool] = False
     """A PUT to a name that is not there creates it."""
 

@@ -73,18 +73,6 @@ class Jobs(Generational):
         return {"status.successful": text(obj.get("status", {}).get("succeeded", 0))}
 
 
-class Returned(Strategy):
-    """A delete answers with the object."""
-
-    returns_deleted: ClassVar[bool] = True
-
-
-class Templates(Generational):
-    """Pod templates: both."""
-
-    returns_deleted: ClassVar[bool] = True
-
-
 class Upserted(Strategy):
     """A PUT to a name that is not there creates it."""
 
@@ -94,7 +82,6 @@ class Upserted(Strategy):
 class Services(Upserted):
     """Selectable by type and address."""
 
-    returns_deleted: ClassVar[bool] = True
     extra_field_labels: ClassVar[frozenset[str]] = frozenset({"spec.clusterIP", "spec.type"})
 
     def fields(self, obj: Object) -> dict[str, str]:

@@ -18,7 +18,6 @@ class PodStrategy(Strategy):
     """
 
     generation: ClassVar[bool] = True
-    returns_deleted: ClassVar[bool] = True
     extra_field_labels: ClassVar[frozenset[str]] = frozenset(
         {
             "spec.nodeName",
