@@ -50,12 +50,14 @@ def _status(state: str, code: int = 0, attempt: int = 0, name: str = "c") -> Con
     ],
 )
 def test_restart_policy(policy: str, latest: ContainerStatus | None, action: Action) -> None:
-    assert decide(_pod(policy), latest) is action
+    pod = _pod(policy)
+    assert decide(pod, pod.spec.containers[0], latest) is action
 
 
 def test_what_was_ended_for_another_image_is_made_again_whatever_the_policy() -> None:
     ended = _status("exited", 137)
-    assert decide(_pod("Never"), ended, {"c0"}) is Action.CREATE
+    pod = _pod("Never")
+    assert decide(pod, pod.spec.containers[0], ended, {"c0"}) is Action.CREATE
     assert not finished(_pod("Never"), {"c": [ended]}, {"c0"})
 
 

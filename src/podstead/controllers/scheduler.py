@@ -19,7 +19,7 @@ from podstead.client.events import NORMAL, WARNING, EventRecorder, reference
 from podstead.client.informer import Informer, key_of
 from podstead.controllers.base import WorkQueue
 from podstead.objects.errors import StatusError
-from podstead.objects.pod import Pod, Toleration, from_object
+from podstead.objects.pod import Pod, Toleration, from_object, pod_requests
 from podstead.objects.quantity import Quantity
 
 NAME = "default-scheduler"
@@ -36,10 +36,8 @@ class Demand:
     @classmethod
     def of(cls, pod: Pod) -> Demand:
         amounts = Counter[str]({"pods": 1000})
-        for container in pod.spec.containers:
-            for resource in _RESOURCES:
-                if (quantity := container.resources.request(resource)) is not None:
-                    amounts[resource] += quantity.milli()
+        asked = pod_requests(pod)
+        amounts.update({resource: asked[resource].milli() for resource in _RESOURCES if resource in asked})
         return cls(amounts)
 
 

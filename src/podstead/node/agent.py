@@ -20,6 +20,7 @@ from podstead.node.decisions import by_name
 from podstead.node.lease import NodeLease
 from podstead.node.registration import Registration
 from podstead.node.runtime.base import ContainerState, ContainerStatus, ImageService, Runtime, SandboxStatus
+from podstead.node.status import default_waiting
 from podstead.node.status_writer import StatusWriter
 from podstead.node.worker import PodWorker
 from podstead.objects.errors import bad_request, not_found
@@ -221,7 +222,7 @@ class Agent:
             return ended[-1]
         if not attempts:
             waiting = worker.state.waiting.get(container)
-            reason = waiting.reason if waiting else "ContainerCreating"
+            reason = waiting.reason if waiting else default_waiting(worker.state.pod).reason
             why = _WAITING_TEXTS.get(reason, f"is waiting to start: {reason}")
             raise bad_request(f'container "{container}" in pod "{pod}" {why}')
         return attempts[-1]

@@ -32,6 +32,10 @@ class Backoff:
         entry.updated = now
         return entry.delay
 
+    def restore(self, key: str, delay: float, updated: float) -> None:
+        """Take up what was noted at `updated` by an earlier server, unless more is known by now."""
+        self._entries.setdefault(key, _Entry(min(delay, self._limit), updated))
+
     def forget(self, key: str) -> None:
         """Let go of what is known of `key`: it will not be asked for any more."""
         self._entries.pop(key, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,7 @@ from typing import Protocol
 from podstead.client.base import Client
 from podstead.client.events import EventRecorder
 from podstead.node.backoff import Backoff
-from podstead.node.runtime.base import ImageService, Runtime
+from podstead.node.runtime.base import ContainerStatus, ImageService, Runtime
 from podstead.node.status_writer import StatusWriter
 from podstead.objects.pod import Pod
 from podstead.paths import Paths
@@ -31,6 +31,35 @@ class Volumes(Protocol):
     def tear_down(self, pod_uid: str) -> Awaitable[None]:
         """Unmount and remove all volumes of the pod; idempotent."""
         ...
+
+
+class Prober(Protocol):
+    """What is known of a running container besides that it runs."""
+
+    def sync(self, attempts: Mapping[str, Sequence[ContainerStatus]], pod_ip: str, held: Collection[str] = ()) -> None:
+        """Probe what runs; `attempts`: by container name, the oldest first, `held`: ids of what is not to be yet."""
+        ...
+
+    def started(self, status: ContainerStatus) -> bool:
+        """Whether it has started: its startup probe has succeeded, or it has none."""
+        ...
+
+    def ready(self, status: ContainerStatus) -> bool:
+        """Whether it may be sent requests: its readiness probe says so, or it has none."""
+        ...
+
+
+class Unprobed:
+    """The Prober of a pod without probes: what runs has started and is ready."""
+
+    def sync(self, attempts: Mapping[str, Sequence[ContainerStatus]], pod_ip: str, held: Collection[str] = ()) -> None:
+        return
+
+    def started(self, status: ContainerStatus) -> bool:
+        return True
+
+    def ready(self, status: ContainerStatus) -> bool:
+        return True
 
 
 @dataclass(slots=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from podstead.client.events import NORMAL, WARNING
+from podstead.client.events import WARNING
 from podstead.linux.remove import remove_tree
 from podstead.node.runtime.base import ContainerState, RuntimeFailure
 from podstead.node.state import PassFailed, PodState
+from podstead.node.stopping import ContainerStopper
 from podstead.node.volumes.base import VolumeError
 from podstead.objects.errors import StatusError
 
@@ -16,10 +17,10 @@ from podstead.objects.errors import StatusError
 class PodEnding:
     """Ends a pod. `settling` is true once its containers have ended: from then on nothing is gained by interrupting."""
 
-    def __init__(self, state: PodState) -> None:
+    def __init__(self, state: PodState, stopper: ContainerStopper) -> None:
         self.state = state
         self.settling = False
-        self._told: set[str] = set()
+        self._stopper = stopper
         self._released = False
 
     async def one_pass(self) -> float | None:
@@ -36,22 +37,14 @@ class PodEnding:
         return None
 
     async def _stop_containers(self) -> None:
-        runtime, state = self.state.context.runtime, self.state
         alive = [
             status
-            for statuses in (await state.containers()).values()
+            for statuses in (await self.state.containers()).values()
             for status in statuses
             if status.state in (ContainerState.RUNNING, ContainerState.CREATED, ContainerState.UNKNOWN) and status.id
         ]
-        for status in alive:
-            if status.id not in self._told:
-                self._told.add(status.id)
-                state.record(status.name, NORMAL, "Killing", f"Stopping container {status.name}")
-        grace = state.grace()
         try:
-            async with asyncio.TaskGroup() as group:
-                for status in alive:
-                    group.create_task(runtime.stop_container(status.id, grace))
+            await self._stopper.stop_all(alive, self.state.grace())
         except* RuntimeFailure as errors:
             raise PassFailed("FailedKillPod", f"error killing pod: {errors.exceptions[0]}") from errors
 

@@ -4,60 +4,49 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from podstead import clock
 from podstead.client.events import NORMAL, WARNING
 from podstead.node.containers import ConfigError, Surroundings, container_config
-from podstead.node.decisions import Action, changed, decide, decide_ephemeral, finished, superfluous
+from podstead.node.decisions import changed, finished, restarts, superfluous
 from podstead.node.etcfiles import hosts_file, resolv_conf
+from podstead.node.hooks import HookFailed
+from podstead.node.planning import BACK_OFF, CONFIG_RETRY, Planner, Step, back_off_key
 from podstead.node.pulling import ImagePuller
 from podstead.node.runtime.base import (
+    ContainerConfig,
     ContainerState,
     ContainerStatus,
     CreateFailed,
-    Image,
     RuntimeFailure,
     SandboxConfig,
     SandboxStatus,
 )
 from podstead.node.state import PassFailed, PodState
-from podstead.node.status import Waiting, lost_attempt
+from podstead.node.status import Waiting
+from podstead.node.stopping import ContainerStopper
 from podstead.node.volumes.base import VolumeError
 from podstead.objects.pod import Container
 
 _PATIENCE = 0.25
 """Seconds for sandbox and volumes before a first status is written without them."""
-_CONFIG_RETRY = 10.0
-"""Seconds until a container that could not be configured is tried again."""
 _HOSTS = "etc-hosts"
 DEADLINE_EXCEEDED = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One container that this pass makes (`image` set) or only starts (`container_id` set)."""
-
-    container: Container
-    attempt: int
-    image: Image | None = None
-    container_id: str = ""
-    target_id: str = ""
-    """The container whose PID namespace it joins."""
 
 
 class PodStarting:
     """Brings a pod to running and keeps it there; `one_pass` returns the seconds to the next (None: when woken)."""
 
-    def __init__(self, state: PodState) -> None:
+    def __init__(self, state: PodState, stopper: ContainerStopper) -> None:
         self.state = state
+        self._stopper = stopper
         self._context = state.context
         self._puller = ImagePuller(state.context, state.pod, state.record, state.wake)
         self._volumes: Mapping[str, Path] | None = None
+        self._planner = Planner(state, self._puller)
         self._announced = False
-        self._counted: dict[str, tuple[str, int]] = {}
-        """By container: image and attempt after which the next one was let through; it counts once."""
 
     async def close(self) -> None:
         await self._puller.close()
@@ -87,7 +76,8 @@ class PodStarting:
             state.complete = True
             return [0]
         attempts = await self._stop_changed(attempts)
-        steps, delays = await self._plan(attempts)
+        present = await state.sandbox()
+        steps, delays = await self._planner.plan(attempts, present.id if present and present.ready else "")
         sandbox, volumes = await self._surroundings()
         if not self._announced:
             self._announced = True
@@ -109,9 +99,8 @@ class PodStarting:
             async with asyncio.TaskGroup() as group:
                 for status in stopped:
                     message = f"Container {status.name} definition changed, will be restarted"
-                    state.record(status.name, NORMAL, "Killing", message)
                     state.replaced.add(status.id)
-                    group.create_task(self._context.runtime.stop_container(status.id, grace))
+                    group.create_task(self._stopper.stop(status, grace, message))
         except* RuntimeFailure as errors:
             raise PassFailed("FailedKillPod", f"error killing pod: {errors.exceptions[0]}") from errors
         return await state.containers()
@@ -123,94 +112,6 @@ class PodStarting:
         began = self.state.pod.status.start_time
         since = clock.parse(began) if began else self.state.first_seen
         return seconds - (clock.now() - since).total_seconds()
-
-    async def _plan(self, attempts: Mapping[str, list[ContainerStatus]]) -> tuple[list[_Step], list[float | None]]:
-        """Return what this pass does, in the order of the spec, and the delays of what must wait."""
-        steps: list[_Step] = []
-        delays: list[float | None] = []
-        held = False
-        for container in self.state.pod.spec.containers:
-            latest = attempts[container.name][-1] if attempts.get(container.name) else None
-            action = decide(self.state.pod, latest, self.state.replaced)
-            if action is Action.START and latest is not None:
-                steps.append(_Step(container, latest.attempt, container_id=latest.id))
-                continue
-            if action in (Action.NONE, Action.LEAVE):
-                self.state.waiting.pop(container.name, None)
-                continue
-            if action is Action.RESTART and latest is not None and (rest := self._back_off(container, latest)) > 0:
-                delays.append(rest)
-                continue
-            image, waiting, delay = await self._puller.image(container)
-            if image is not None and not held:
-                self._puller.used(container)
-                steps.append(_Step(container, self._attempt(container, latest), image))
-                continue
-            # Containers start in the order of the spec: one whose image is on its way holds back those after it.
-            held = held or self._puller.pulling(container)
-            delays.append(delay)
-            if waiting is not None:
-                self.state.waiting[container.name] = waiting
-        await self._plan_ephemeral(attempts, steps, delays)
-        return steps, delays
-
-    async def _plan_ephemeral(
-        self, attempts: Mapping[str, list[ContainerStatus]], steps: list[_Step], delays: list[float | None]
-    ) -> None:
-        """Add what is to be done for containers that were added to look into the pod; they wait for nobody."""
-        for container in self.state.pod.spec.ephemeral_containers:
-            latest = attempts[container.name][-1] if attempts.get(container.name) else None
-            action = decide_ephemeral(latest)
-            if action is Action.START and latest is not None:
-                steps.append(_Step(container, latest.attempt, container_id=latest.id))
-            if action is not Action.CREATE:
-                self.state.waiting.pop(container.name, None)
-                continue
-            target = ""
-            if container.target_container_name:
-                running = [one for one in attempts.get(container.target_container_name, ()) if one.pid]
-                if not running:
-                    message = f'unable to find target container "{container.target_container_name}"'
-                    self.state.waiting[container.name] = Waiting("CreateContainerConfigError", message)
-                    delays.append(_CONFIG_RETRY)
-                    continue
-                target = running[-1].id
-            image, waiting, delay = await self._puller.image(container)
-            if image is not None:
-                self._puller.used(container)
-                steps.append(_Step(container, 0, image, target_id=target))
-                continue
-            delays.append(delay)
-            if waiting is not None:
-                self.state.waiting[container.name] = waiting
-
-    def _back_off(self, container: Container, latest: ContainerStatus) -> float:
-        """Return how long the next attempt must wait; 0 counts it as made."""
-        now = clock.now().timestamp()
-        ended = latest.finished_at.timestamp() if latest.finished_at else now
-        restarts, pod = self.state.restarts, self.state.pod
-        if self._counted.get(container.name) == (container.image, latest.attempt):
-            return 0.0  # Let through by an earlier pass, which then had to wait for the image.
-        key = f"{container.name} {container.image}"  # As the kubelet's: another image begins anew.
-        rest = restarts.remaining(key, ended, now)
-        if rest <= 0:
-            restarts.failed(key, now)
-            self._counted[container.name] = container.image, latest.attempt
-            return 0.0
-        meta = pod.metadata
-        full = f"{meta.name}_{meta.namespace}({meta.uid})"
-        delay = f"{int(restarts.delay(key))}s"
-        message = f"back-off {delay} restarting failed container={container.name} pod={full}"
-        self.state.waiting[container.name] = Waiting("CrashLoopBackOff", message)
-        event = f"Back-off restarting failed container {container.name} in pod {full}"
-        self.state.record(container.name, WARNING, "BackOff", event)
-        return rest
-
-    def _attempt(self, container: Container, latest: ContainerStatus | None) -> int:
-        if latest is not None:
-            return latest.attempt + 1
-        statuses = (self.state.obj.get("status") or {}).get("containerStatuses") or ()
-        return lost_attempt(next((status for status in statuses if status["name"] == container.name), None))[0]
 
     async def _surroundings(self) -> tuple[SandboxStatus, Mapping[str, Path]]:
         """Return the sandbox and the volumes, made at once where they are missing; raises PassFailed."""
@@ -289,7 +190,7 @@ class PodStarting:
         return self._volumes
 
     async def _carry_out(
-        self, steps: list[_Step], sandbox: SandboxStatus, volumes: Mapping[str, Path]
+        self, steps: list[Step], sandbox: SandboxStatus, volumes: Mapping[str, Path]
     ) -> list[float | None]:
         """Create together, start in order, each as soon as it and those before it are there."""
         delays: list[float | None] = []
@@ -300,12 +201,13 @@ class PodStarting:
                 if made:
                     delays.append(await self._start(step, made))
                 elif step.container.name in self.state.waiting:
-                    delays.append(_CONFIG_RETRY)
-        if any(step.container.name in self.state.never_made for step in steps):
-            delays.append(0)
+                    delays.append(CONFIG_RETRY)
+        init = [container.name for container in self.state.pod.spec.init_containers]
+        if any(step.container.name in self.state.never_made or step.container.name in init for step in steps):
+            delays.append(0)  # What could not be made has ended; a sidecar that has started makes room for the next.
         return delays
 
-    async def _create(self, step: _Step, sandbox: SandboxStatus, volumes: Mapping[str, Path]) -> str:
+    async def _create(self, step: Step, sandbox: SandboxStatus, volumes: Mapping[str, Path]) -> str:
         """Create the container of `step`; returns its id, or nothing where it could not be made."""
         if step.image is None:
             return step.container_id
@@ -313,13 +215,13 @@ class PodStarting:
         try:
             surroundings = await asyncio.to_thread(self._place, container, step.attempt, volumes)
             config = container_config(self.state.pod, container, step.image, step.attempt, surroundings, step.target_id)
-            container_id = await self._context.runtime.create_container(sandbox.id, config)
+            container_id = await self._context.runtime.create_container(sandbox.id, self._with_life(config, container))
         except ConfigError as error:
             self.state.waiting[container.name] = Waiting(error.reason, str(error))
             self.state.record(container.name, WARNING, "Failed", f"Error: {error}")
             return ""
         except CreateFailed as error:
-            self._note_failure(step, error)
+            self._note_failure(step, sandbox.id, error)
             return ""
         except (RuntimeFailure, OSError) as error:
             self.state.waiting[container.name] = Waiting("CreateContainerError", str(error))
@@ -328,6 +230,12 @@ class PodStarting:
         self.state.never_made.pop(container.name, None)
         self.state.record(container.name, NORMAL, "Created", f"Created container: {container.name}")
         return container_id
+
+    def _with_life(self, config: ContainerConfig, container: Container) -> ContainerConfig:
+        """Add what decides on the container's end, and on what comes after it."""
+        delay = self.state.restarts.delay(back_off_key(container.name, container.image))
+        labels = {**config.labels, BACK_OFF: str(delay)} if delay else config.labels
+        return replace(config, stop_signal=container.lifecycle.stop_signal, labels=labels)
 
     def _place(self, container: Container, attempt: int, volumes: Mapping[str, Path]) -> Surroundings:
         """Make the directory of the log and the file for the termination message."""
@@ -340,7 +248,7 @@ class PodStarting:
         message.chmod(0o666)
         return Surroundings(volumes, log, message, self._context.memory_capacity, self._context.services)
 
-    async def _start(self, step: _Step, container_id: str) -> float | None:
+    async def _start(self, step: Step, container_id: str) -> float | None:
         """Start it; returns the delay to the next pass: 0 where it failed, for the restart policy decides then."""
         name, runtime = step.container.name, self._context.runtime
         try:
@@ -351,17 +259,39 @@ class PodStarting:
             if states.get(container_id) is ContainerState.EXITED:
                 return 0
             self.state.waiting[name] = Waiting("RunContainerError", str(error))
-            return _CONFIG_RETRY
+            return CONFIG_RETRY
         self.state.waiting.pop(name, None)
         self.state.record(name, NORMAL, "Started", f"Started container {name}")
+        if step.container.lifecycle.post_start is None:
+            return None
+        return await self._post_start(step.container, container_id)
+
+    async def _post_start(self, container: Container, container_id: str) -> float | None:
+        """Run the hook; where it fails the container is ended. Until then the API shows it as being created."""
+        state, handler = self.state, container.lifecycle.post_start
+        assert handler is not None
+        state.in_post_start.add(container_id)
+        try:
+            await state.hooks.run(handler, container, container_id)
+        except HookFailed as error:
+            state.record(container.name, WARNING, "FailedPostStartHook", "PostStartHook failed")
+            status = await self._context.runtime.container_status(container_id)
+            if status.state is not ContainerState.EXITED:
+                await self._stopper.stop(status, state.grace(), "FailedPostStartHook")
+                status = await self._context.runtime.container_status(container_id)
+            if restarts(state.pod, container, status.exit_code):
+                state.waiting[container.name] = Waiting("PostStartHookError", str(error))
+            return 0
+        finally:
+            state.in_post_start.discard(container_id)
         return None
 
-    def _note_failure(self, step: _Step, error: CreateFailed) -> None:
+    def _note_failure(self, step: Step, sandbox_id: str, error: CreateFailed) -> None:
         """Tell an attempt that could not be created as one that ended, as containerd's is: StartError, code 128."""
         now, container, pod = clock.now(), step.container, self.state.pod
         self.state.never_made[container.name] = ContainerStatus(
             id="",
-            sandbox_id="",
+            sandbox_id=sandbox_id,
             pod_uid=pod.metadata.uid,
             name=container.name,
             attempt=step.attempt,

@@ -11,10 +11,11 @@ from podstead.client.base import Object
 from podstead.client.events import reference
 from podstead.node.backoff import Backoff
 from podstead.node.containers import TERMINATION_FILE
-from podstead.node.context import NodeContext
-from podstead.node.decisions import by_name, finished
+from podstead.node.context import NodeContext, Prober, Unprobed
+from podstead.node.decisions import Attempts, by_name, finished
+from podstead.node.hooks import HookFailed, Hooks
 from podstead.node.runtime.base import ContainerState, ContainerStatus, RuntimeFailure, SandboxStatus
-from podstead.node.status import TERMINAL, Facts, Waiting, pod_status
+from podstead.node.status import POD_INITIALIZING, TERMINAL, Facts, Waiting, pod_status
 from podstead.node.termination import termination_message
 from podstead.objects.pod import from_object
 
@@ -51,6 +52,14 @@ class PodState:
         """By container: an attempt that could not be created or configured, told as one that ended."""
         self.replaced: set[str] = set()
         """Ids of containers that were ended because their definition changed; made again whatever the policy says."""
+        self.in_post_start: set[str] = set()
+        """Ids of containers whose postStart hook is running: they have not started yet."""
+        self.prober: Prober = Unprobed()
+        self.hooks = Hooks(context.runtime, self._address, self._wait_end)
+        self._ends = asyncio.Event()
+        self._publishing = asyncio.Lock()
+        self._settled = False
+        """The pod's end is being told: a word of before must not come after it."""
         self._messages: dict[str, str] = {}
         self._terminated_at: float | None = None
 
@@ -99,8 +108,7 @@ class PodState:
             return status
         message = self._messages.get(status.id)
         if message is None:
-            declared = (*self.pod.spec.containers, *self.pod.spec.ephemeral_containers)
-            container = next((one for one in declared if one.name == status.name), None)
+            container = self.pod.spec.container(status.name)
             policy = container.termination_message_policy if container else "File"
             file = Path(status.labels.get(TERMINATION_FILE, ""))
             message = await asyncio.to_thread(termination_message, file, status.log_path, policy, status.exit_code)
@@ -109,14 +117,52 @@ class PodState:
 
     def record(self, container: str, type_: str, reason: str, message: str) -> None:
         """Record an event about the pod, or about one of its containers."""
-        path = f"spec.containers{{{container}}}" if container else ""
+        path = f"spec.{self._field(container)}{{{container}}}" if container else ""
         self.context.recorder.event(reference(self.obj, path), type_, reason, message)
+
+    def _field(self, name: str) -> str:
+        spec = self.pod.spec
+        if any(container.name == name for container in spec.init_containers):
+            return "initContainers"
+        added = any(container.name == name for container in spec.ephemeral_containers)
+        return "ephemeralContainers" if added else "containers"
+
+    def unstarted(self, attempts: Attempts) -> set[str]:
+        """Return the ids of containers that run but have not started: their startup probe or hook is under way."""
+        running = [own[-1] for own in attempts.values() if own and own[-1].state is ContainerState.RUNNING]
+        return self.in_post_start | {one.id for one in running if not self.prober.started(one)}
+
+    def note_end(self) -> None:
+        """Tell those who wait for a container's end that one has ended."""
+        self._ends.set()
+        self._ends = asyncio.Event()
+
+    async def _wait_end(self, container_id: str) -> None:
+        while True:
+            ends = self._ends
+            states = {status.id: status.state for status in await self.context.runtime.list_containers()}
+            if states.get(container_id, ContainerState.EXITED) is ContainerState.EXITED:
+                return
+            await ends.wait()
+
+    async def _address(self) -> str:
+        sandbox = await self.sandbox()
+        if sandbox is None or not sandbox.ip:
+            raise HookFailed("failed to find networking container")
+        return sandbox.ip
 
     async def publish(self, *, terminating: bool = False) -> dict[str, list[ContainerStatus]]:
         """Compute the status from what is, have it written, and return the attempts that it was computed from."""
+        async with self._publishing:
+            return await self._publish(terminating)
+
+    async def _publish(self, terminating: bool) -> dict[str, list[ContainerStatus]]:
         attempts, sandbox = await self.containers(), await self.sandbox()
-        if self.removed or self._end_is_told():
+        pod_ip = (sandbox.ip if sandbox else "") or self.pod.status.pod_ip
+        self.prober.sync(attempts, pod_ip, self.in_post_start)
+        if self.removed or self._end_is_told() or (self._settled and not terminating):
             return attempts
+        self._settled = self._settled or terminating
         self.complete = self.complete or finished(self.pod, attempts, self.replaced)
         latest = [statuses[-1] for statuses in attempts.values()]
         names = {(status.image, status.image_id): await self._image_name(status) for status in latest}
@@ -124,10 +170,13 @@ class PodState:
         facts = Facts(
             host_ip=self.context.host_ip,
             seen_at=self.first_seen,
-            pod_ip=(sandbox.ip if sandbox else "") or self.pod.status.pod_ip,
+            pod_ip=pod_ip,
             sandbox_ready=bool(sandbox and sandbox.ready and not ended),
             containers=attempts,
             waiting=self.waiting,
+            in_post_start=self.in_post_start,
+            unstarted=self.unstarted(attempts),
+            unready={one.id for one in latest if not self.prober.ready(one)},
             image_names=names,
             terminating=ended,
             failure=self.failure,
@@ -139,8 +188,13 @@ class PodState:
     def _end_is_told(self) -> bool:
         """The API has the pod's last word; a phase alone, set to Failed by somebody else, is not that."""
         status = self.pod.status
-        told = sum(one.state.terminated is not None for one in status.container_statuses)
-        return status.phase in TERMINAL and told >= len(self.pod.spec.containers)
+        if status.phase not in TERMINAL:
+            return False
+        if any(one.state.running is not None for one in status.init_container_statuses):
+            return False
+        told = [one.state for one in status.container_statuses]
+        ended = [one for one in told if one.terminated or (one.waiting and one.waiting.reason == POD_INITIALIZING)]
+        return len(ended) >= len(self.pod.spec.containers)
 
     async def _image_name(self, status: ContainerStatus) -> tuple[str, str]:
         try:

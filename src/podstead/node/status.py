@@ -5,18 +5,19 @@ Source: Kubernetes documentation, Pod Lifecycle (phases, conditions, container s
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from podstead import clock
 from podstead.client.base import Object
+from podstead.node.phase import conditions, pod_phase
 from podstead.node.runtime.base import ContainerState, ContainerStatus
 from podstead.objects.pod import Container, Pod, qos_class
 
 TERMINAL = ("Succeeded", "Failed")
-CONTAINER_CREATING = "ContainerCreating"
+CONTAINER_CREATING, POD_INITIALIZING = "ContainerCreating", "PodInitializing"
 _OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
 _OWN_FIELDS = (
     "observedGeneration",
@@ -28,12 +29,16 @@ _OWN_FIELDS = (
     "podIPs",
     "startTime",
     "containerStatuses",
+    "initContainerStatuses",
     "ephemeralContainerStatuses",
     "qosClass",
     "reason",
     "message",
 )
+_STATUS_FIELDS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 _EPOCH = "1970-01-01T00:00:00Z"
+_MESSAGES_LIMIT = 12 << 10
+"""Bytes of termination messages in a pod's status, shared out evenly: Container.terminationMessagePath."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,11 @@ class Facts:
     sandbox_ready: bool = False
     containers: Mapping[str, Sequence[ContainerStatus]] = field(default_factory=dict)
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    in_post_start: Collection[str] = ()
+    """Ids of containers that run but are shown as being created."""
+    unstarted: Collection[str] = ()
+    unready: Collection[str] = ()
+    """Ids of running containers that have not started, that are not ready."""
     image_names: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By image (as the pod names it) and image id: the name and imageID to report."""
     terminating: bool = False
@@ -65,29 +75,39 @@ class Facts:
 
 def pod_status(pod: Pod, old: Object, facts: Facts, runtime: str) -> dict[str, Any]:
     """Return the pod's status. `old` is the one in the API: transition times that still hold are kept."""
-    known = {status["name"]: status for status in old.get("containerStatuses") or ()}
-    containers = [
-        _container_status(container, known.get(container.name), facts, runtime) for container in pod.spec.containers
-    ]
-    phase = "Failed" if facts.failure and facts.terminating else _phase(pod, containers, facts.terminating)
+    spec, limit = pod.spec, message_limit(pod)
+
+    def statuses(field: str, declared: Sequence[Container]) -> list[dict[str, Any]]:
+        known = {status["name"]: status for status in old.get(field) or ()}
+        found = [_container_status(pod, one, known.get(one.name), facts, runtime) for one in declared]
+        for one in found:
+            _cut_messages(one, limit)
+        return found
+
+    containers = statuses("containerStatuses", spec.containers)
+    init = statuses("initContainerStatuses", spec.init_containers)
+    for container, found in zip(spec.init_containers, init, strict=True):
+        if container.restart_policy != "Always":
+            found["ready"] = found["state"].get("terminated", {}).get("exitCode") == 0
+    if facts.terminating:
+        _settle(containers, init)
+    phase = "Failed" if facts.failure and facts.terminating else pod_phase(pod, containers, init, facts.terminating)
     if old.get("phase") in TERMINAL:
         phase = old["phase"]
     status: dict[str, Any] = {
         "observedGeneration": pod.metadata.generation,
         "phase": phase,
-        "conditions": _conditions(pod, old, facts, containers, phase),
+        "conditions": conditions(pod, old, facts.sandbox_ready, containers, init, phase),
         "hostIP": facts.host_ip,
         "hostIPs": [{"ip": facts.host_ip}],
         "startTime": old.get("startTime") or clock.rfc3339(facts.seen_at),
         "containerStatuses": containers,
         "qosClass": old.get("qosClass") or qos_class(pod),
     }
-    if pod.spec.ephemeral_containers:
-        known = {one["name"]: one for one in old.get("ephemeralContainerStatuses") or ()}
-        ephemeral = [
-            _container_status(container, known.get(container.name), facts, runtime)
-            for container in pod.spec.ephemeral_containers
-        ]
+    if spec.init_containers:
+        status["initContainerStatuses"] = init
+    if spec.ephemeral_containers:
+        ephemeral = statuses("ephemeralContainerStatuses", spec.ephemeral_containers)
         status["ephemeralContainerStatuses"] = [{**one, "ready": False} for one in ephemeral]
     if facts.pod_ip:
         status |= {"podIP": facts.pod_ip, "podIPs": [{"ip": facts.pod_ip}]}
@@ -111,6 +131,32 @@ def merged(own: Object, present: Object) -> dict[str, Any]:
     return status
 
 
+def told(pod: Object, container: str) -> Mapping[str, Any] | None:
+    """Return the status that the API has of a container of the pod, of whichever kind."""
+    status = pod.get("status") or {}
+    declared = (one for field in _STATUS_FIELDS for one in status.get(field) or ())
+    return next((one for one in declared if one["name"] == container), None)
+
+
+def default_waiting(pod: Pod) -> Waiting:
+    """Return why a container waits of which nothing else is known."""
+    return Waiting(POD_INITIALIZING if pod.spec.init_containers else CONTAINER_CREATING)
+
+
+def message_limit(pod: Pod) -> int:
+    """Return how many bytes of a termination message are shown for one container."""
+    spec = pod.spec
+    return _MESSAGES_LIMIT // (len(spec.containers) + len(spec.init_containers) + len(spec.ephemeral_containers) or 1)
+
+
+def _cut_messages(status: Mapping[str, Any], limit: int) -> None:
+    for state in (status["state"], status["lastState"]):
+        terminated = state.get("terminated") or {}
+        message = terminated.get("message", "").encode()
+        if len(message) > limit:
+            terminated["message"] = message[:limit].decode(errors="ignore")
+
+
 def lost_attempt(known: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
     """Return restartCount and lastState of a container of which the runtime has no record (any more).
 
@@ -129,12 +175,12 @@ def lost_attempt(known: Mapping[str, Any] | None) -> tuple[int, dict[str, Any]]:
 
 
 def _container_status(
-    container: Container, known: Mapping[str, Any] | None, facts: Facts, runtime: str
+    pod: Pod, container: Container, known: Mapping[str, Any] | None, facts: Facts, runtime: str
 ) -> dict[str, Any]:
     attempts = facts.containers.get(container.name, ())
     if not attempts:
-        return _status_without_record(container, known, facts)
-    latest, waiting = attempts[-1], facts.waiting.get(container.name)
+        return _status_without_record(pod, container, known, facts)
+    latest, waiting = attempts[-1], _waiting_for(pod, container, facts)
     last_state: dict[str, Any] = {}
     exited_before = [attempt for attempt in attempts[:-1] if attempt.state is ContainerState.EXITED]
     if exited_before:
@@ -142,38 +188,42 @@ def _container_status(
     elif latest.attempt > 0 and known is not None:
         same = known.get("restartCount") == latest.attempt
         last_state = (known.get("lastState") or {}) if same else lost_attempt(known)[1]
-    if latest.state is ContainerState.RUNNING:
+    if latest.state is ContainerState.RUNNING and latest.id not in facts.in_post_start:
         state = {"running": {"startedAt": _time(latest.started_at)}}
     elif latest.state is ContainerState.EXITED:
         state = {"terminated": _terminated(latest, runtime)}
         if waiting is not None and not facts.terminating:
             last_state, state = state, _waiting(waiting)
     else:
-        state = _waiting(waiting or Waiting(CONTAINER_CREATING))
+        state = _waiting(waiting or default_waiting(pod))
     running = "running" in state
     name, image_id = facts.image_names.get((latest.image, latest.image_id), (latest.image, f"sha256:{latest.image_id}"))
     status: dict[str, Any] = {
         "name": container.name,
         "state": state,
         "lastState": last_state,
-        "ready": running,
+        "ready": running and latest.id not in facts.unready and latest.id not in facts.unstarted,
         "restartCount": latest.attempt,
         "image": name,
         "imageID": image_id,
-        "started": running,
+        "started": running and latest.id not in facts.unstarted,
     }
     return status | ({"containerID": f"{runtime}://{latest.id}"} if latest.id else {})
 
 
-def _status_without_record(container: Container, known: Mapping[str, Any] | None, facts: Facts) -> dict[str, Any]:
+def _waiting_for(pod: Pod, container: Container, facts: Facts) -> Waiting | None:
+    waiting = facts.waiting.get(container.name)
+    return default_waiting(pod) if waiting == Waiting(CONTAINER_CREATING) else waiting
+
+
+def _status_without_record(
+    pod: Pod, container: Container, known: Mapping[str, Any] | None, facts: Facts
+) -> dict[str, Any]:
     """Nothing was made yet, or a record was lost: with the runtime's state, or by a server that died while creating."""
     count, last_state = lost_attempt(known)
-    if not facts.terminating:
-        state = _waiting(facts.waiting.get(container.name, Waiting(CONTAINER_CREATING)))
-    elif known is not None and "terminated" in (known.get("state") or {}):
+    if facts.terminating and known is not None and "terminated" in (known.get("state") or {}):
         return dict(known)
-    else:
-        state = {"terminated": _never_ran()}
+    state = _waiting(_waiting_for(pod, container, facts) or default_waiting(pod))
     return {
         "name": container.name,
         "state": state,
@@ -184,6 +234,31 @@ def _status_without_record(container: Container, known: Mapping[str, Any] | None
         "imageID": "",
         "started": False,
     }
+
+
+def _settle(containers: Sequence[dict[str, Any]], init: Sequence[dict[str, Any]]) -> None:
+    """Tell of a pod that has ended what nobody knows: how those ended that must have run and left no word.
+
+    Of init containers those before the last that is known to have run; of the others all, unless the pod never got
+    past its init containers.
+    """
+    ran = [index for index, one in enumerate(init) if "waiting" not in one["state"] or one["lastState"]]
+    unknown = list(init[: ran[-1] + 1]) if ran else []
+    if not init or (len(unknown) == len(init) and _passed(init[-1])) or any(map(_has_run, containers)):
+        unknown += containers
+    for status in unknown:
+        if "waiting" in status["state"]:
+            status |= {"state": {"terminated": _never_ran()}, "ready": False, "started": False}
+
+
+def _has_run(status: Mapping[str, Any]) -> bool:
+    return "waiting" not in status["state"] or bool(status["lastState"])
+
+
+def _passed(status: Mapping[str, Any]) -> bool:
+    """Whether the pod has got past this, its last init container: it has succeeded, or is a sidecar that started."""
+    terminated = status["state"].get("terminated")
+    return bool(status["ready"] or status["started"]) if terminated is None else terminated["exitCode"] == 0
 
 
 def _waiting(waiting: Waiting) -> dict[str, Any]:
@@ -220,63 +295,3 @@ def _never_ran(used_to_be: str = "") -> dict[str, Any]:
 
 def _time(moment: datetime | None) -> str:
     return clock.rfc3339(moment) if moment else _EPOCH
-
-
-def _phase(pod: Pod, containers: Sequence[Mapping[str, Any]], terminating: bool) -> str:
-    running = waiting = stopped = succeeded = 0
-    for status in containers:
-        state, last = status["state"], status["lastState"].get("terminated")
-        if "running" in state:
-            running += 1
-        elif "terminated" in state or last is not None:
-            stopped += 1
-            succeeded += "terminated" in state and state["terminated"]["exitCode"] == 0
-        else:
-            waiting += 1
-    if waiting:
-        return "Pending"
-    if running:
-        return "Running"
-    if stopped == succeeded and (terminating or pod.spec.restart_policy != "Always"):
-        return "Succeeded"
-    if terminating or pod.spec.restart_policy == "Never":
-        return "Failed"
-    return "Running"
-
-
-def _conditions(
-    pod: Pod, old: Object, facts: Facts, containers: Sequence[Mapping[str, Any]], phase: str
-) -> list[dict[str, Any]]:
-    unready = [status["name"] for status in containers if not status["ready"]]
-    if phase == "Succeeded":
-        ready: tuple[bool, str, str] = (False, "PodCompleted", "")
-    elif phase == "Failed":
-        ready = (False, "PodFailed", "")
-    elif unready:
-        ready = (False, "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]")
-    else:
-        ready = (True, "", "")
-    initialized = (True, "PodCompleted" if phase == "Succeeded" else "", "")
-    own = {
-        "PodReadyToStartContainers": (facts.sandbox_ready, "", ""),
-        "Initialized": initialized,
-        "Ready": ready,
-        "ContainersReady": ready,
-        "PodScheduled": (True, "", ""),
-    }
-    before = {condition["type"]: condition for condition in old.get("conditions") or ()}
-    return [_condition(pod, kind, value, before.get(kind)) for kind, value in own.items()]
-
-
-def _condition(pod: Pod, kind: str, value: tuple[bool, str, str], before: Mapping[str, Any] | None) -> dict[str, Any]:
-    holds, reason, message = value
-    text = "True" if holds else "False"
-    unchanged = before is not None and before.get("status") == text
-    condition: dict[str, Any] = {
-        "type": kind,
-        "status": text,
-        "observedGeneration": pod.metadata.generation,
-        "lastProbeTime": None,
-        "lastTransitionTime": (unchanged and before and before.get("lastTransitionTime")) or clock.rfc3339(),
-    }
-    return condition | ({"reason": reason} if reason else {}) | ({"message": message} if message else {})

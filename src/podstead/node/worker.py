@@ -17,6 +17,7 @@ from podstead.node.context import NodeContext
 from podstead.node.ending import PodEnding
 from podstead.node.starting import PodStarting
 from podstead.node.state import PassFailed, PodState
+from podstead.node.stopping import ContainerStopper
 from podstead.objects.pod import from_object
 
 log = logging.getLogger(__name__)
@@ -34,8 +35,9 @@ class PodWorker:
         self._context = context
         self._wake = asyncio.Event()
         self._pass: asyncio.Task[float | None] | None = None
-        self._starting = PodStarting(self.state)
-        self._ending = PodEnding(self.state)
+        self._stopper = ContainerStopper(self.state)
+        self._starting = PodStarting(self.state, self._stopper)
+        self._ending = PodEnding(self.state, self._stopper)
         self._failures = 0
         self._interrupted = False
 
@@ -58,6 +60,7 @@ class PodWorker:
 
     def changed(self) -> None:
         """A container of the pod has ended."""
+        self.state.note_end()
         self._wake_up()
 
     def _wake_up(self) -> None:
@@ -80,6 +83,7 @@ class PodWorker:
         finally:
             await self._cancel_pass()
             await self._starting.close()
+            await self._stopper.close()
 
     async def _rest(self, delay: float | None) -> None:
         try:

@@ -12,18 +12,12 @@ from typing import Any, Literal
 import msgspec
 from msgspec import field
 
+from podstead.objects.lifecycle import Lifecycle, RestartRule
 from podstead.objects.quantity import ZERO, Quantity, QuantityText
+from podstead.objects.struct import Struct as _Struct
 from podstead.objects.volumes import Volume
 
 QosClass = Literal["Guaranteed", "Burstable", "BestEffort"]
-
-
-class _Struct(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """Base of all: read-only, named as the API names its fields, empty fields left out on the way back.
-
-    Nothing is required: what is missing is for validation to name, and a status may have been patched to anything.
-    A field with a `default_factory` is written though it is empty.
-    """
 
 
 class OwnerReference(_Struct, frozen=True, kw_only=True):
@@ -49,8 +43,8 @@ class ObjectMeta(_Struct, frozen=True, kw_only=True):
     creation_timestamp: str = ""
     deletion_timestamp: str = ""
     deletion_grace_period_seconds: int | None = None
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
+    annotations: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
     owner_references: tuple[OwnerReference, ...] = ()
     finalizers: tuple[str, ...] = ()
 
@@ -110,8 +104,8 @@ class ContainerPort(_Struct, frozen=True, kw_only=True):
 class ResourceRequirements(_Struct, frozen=True, kw_only=True):
     """Quantities by resource name, as text."""
 
-    limits: dict[str, QuantityText] = {}
-    requests: dict[str, QuantityText] = {}
+    limits: dict[str, QuantityText] = {}  # noqa: RUF012 - msgspec copies it
+    requests: dict[str, QuantityText] = {}  # noqa: RUF012 - msgspec copies it
 
     def limit(self, resource: str) -> Quantity | None:
         """The limit of `cpu`, `memory` ..., None where there is none."""
@@ -151,6 +145,10 @@ class Container(_Struct, frozen=True, kw_only=True):
     stdin_once: bool = False
     tty: bool = False
     security_context: SecurityContext = SecurityContext()
+    lifecycle: Lifecycle = Lifecycle()
+    restart_policy: str = ""
+    """The container's own; empty: the pod's. Of an init container, Always makes it a sidecar."""
+    restart_policy_rules: tuple[RestartRule, ...] = ()
 
 
 class EphemeralContainer(Container, frozen=True, kw_only=True):
@@ -202,13 +200,14 @@ class PodSpec(_Struct, frozen=True, kw_only=True):
     """core/v1 PodSpec, the fields that podstead implements."""
 
     containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
     ephemeral_containers: tuple[EphemeralContainer, ...] = ()
     volumes: tuple[Volume, ...] = ()
     restart_policy: str = "Always"
     termination_grace_period_seconds: int = 30
     active_deadline_seconds: int | None = None
     node_name: str = ""
-    node_selector: dict[str, str] = {}
+    node_selector: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
     hostname: str = ""
     host_aliases: tuple[HostAlias, ...] = ()
     dns_policy: str = "ClusterFirst"
@@ -220,6 +219,17 @@ class PodSpec(_Struct, frozen=True, kw_only=True):
     priority: int = 0
     security_context: PodSecurityContext = PodSecurityContext()
     image_pull_secrets: tuple[LocalObjectReference, ...] = ()
+    share_process_namespace: bool = False
+
+    @property
+    def sidecars(self) -> tuple[Container, ...]:
+        """The init containers that run as long as the pod does, in the order of their start (KEP-753)."""
+        return tuple(container for container in self.init_containers if container.restart_policy == "Always")
+
+    def container(self, name: str) -> Container | None:
+        """The container of that name, of whichever kind."""
+        declared = (*self.containers, *self.init_containers, *self.ephemeral_containers)
+        return next((container for container in declared if container.name == name), None)
 
 
 class PodCondition(_Struct, frozen=True, kw_only=True):
@@ -296,6 +306,7 @@ class PodStatus(_Struct, frozen=True, kw_only=True):
     pod_ips: tuple[PodIP, ...] = field(default=(), name="podIPs")
     start_time: str | None = None
     container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
     ephemeral_container_statuses: tuple[ContainerStatus, ...] = ()
     qos_class: str = ""
     observed_generation: int = 0
@@ -361,24 +372,49 @@ def effective_security_context(pod: Pod, container: Container) -> SecurityContex
 
 
 def pod_requests(pod: Pod) -> dict[str, Quantity]:
-    """What the pod asks of a node: the sum of its containers' requests, by resource name."""
+    """What the pod asks of a node, by resource name: what runs at once, at the moment that asks for most (KEP-753)."""
     total: dict[str, Quantity] = {}
     for container in pod.spec.containers:
-        resources = container.resources
-        for name in {*resources.requests, *resources.limits}:
-            asked = resources.request(name)
-            if asked is not None:
-                total[name] = total.get(name, ZERO) + asked
+        _add(total, _requests(container))
+    beside: dict[str, Quantity] = {}
+    peak: dict[str, Quantity] = {}
+    for container in pod.spec.init_containers:
+        moment = _requests(container)
+        if container.restart_policy == "Always":
+            _add(total, moment)
+            _add(beside, moment)
+            moment = dict(beside)
+        else:
+            _add(moment, beside)
+        _raise_to(peak, moment)
+    _raise_to(total, peak)
     return total
+
+
+def _requests(container: Container) -> dict[str, Quantity]:
+    resources = container.resources
+    names = {*resources.requests, *resources.limits}
+    return {name: asked for name in names if (asked := resources.request(name)) is not None}
+
+
+def _add(total: dict[str, Quantity], more: dict[str, Quantity]) -> None:
+    for name, amount in more.items():
+        total[name] = total.get(name, ZERO) + amount
+
+
+def _raise_to(total: dict[str, Quantity], other: dict[str, Quantity]) -> None:
+    for name, amount in other.items():
+        total[name] = max(total.get(name, ZERO), amount)
 
 
 def qos_class(pod: Pod) -> QosClass:
     """The pod's quality-of-service class (kubernetes.io, tasks, quality-service-pod).
 
-    Guaranteed: every container limits both cpu and memory and requests as much; BestEffort: no container limits or
-    requests either; Burstable: the rest. Amounts of zero count as absent.
+    Guaranteed: every container, init containers too, limits both cpu and memory and requests as much; BestEffort: no
+    container limits or requests either; Burstable: the rest. Amounts of zero count as absent.
     """
-    per_container = [_cpu_and_memory(container.resources) for container in pod.spec.containers]
+    containers = (*pod.spec.containers, *pod.spec.init_containers)
+    per_container = [_cpu_and_memory(container.resources) for container in containers]
     if not any(amount for amounts in per_container for pair in amounts for amount in pair):
         return "BestEffort"
     if all(limit and request == limit for amounts in per_container for request, limit in amounts):

@@ -139,6 +139,8 @@ class ContainerConfig:
     tty: bool = False
     target_id: str = ""
     """A running container whose PID namespace this one joins (CRI: NamespaceMode TARGET); empty: one of its own."""
+    stop_signal: str = ""
+    """By name or number; empty: the image's, else SIGTERM."""
     labels: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -423,7 +423,7 @@ def _new_record(sandbox: Sandbox, config: ContainerConfig, image: Image, runtime
         log_path=str(config.log_path),
         labels=dict(config.labels),
         created_at=clock.now(),
-        stop_signal=stop_signal(image.config.stop_signal),
+        stop_signal=stop_signal(config.stop_signal or image.config.stop_signal),
         boot=boot_id(),
         runtime=runtime,
     )

@@ -172,6 +172,7 @@ TABLE: Mapping[str, Row] = {
         ),
         parts={
             "containers": "Container",
+            "initContainers": "Container",
             "dnsConfig": "PodDNSConfig",
             # Only the subresource adds some; a create with them is refused by its own rule.
             "ephemeralContainers": "EphemeralContainer",
@@ -201,15 +202,16 @@ TABLE: Mapping[str, Row] = {
         check=_pod_spec,
     ),
     "Container": Row(
-        _CONTAINER | {"resizePolicy"},
+        _CONTAINER | {"resizePolicy", "restartPolicy"},
         parts={
             "env": "EnvVar",
+            "lifecycle": "Lifecycle",
             "ports": "ContainerPort",
             "resources": "ResourceRequirements",
+            "restartPolicyRules": "ContainerRestartRule",
             "securityContext": "SecurityContext",
             "volumeMounts": "VolumeMount",
         },
-        neutral={"lifecycle": ({},)},
         check=_container,
     ),
     "EphemeralContainer": Row(
@@ -218,6 +220,29 @@ TABLE: Mapping[str, Row] = {
         # Refused for every ephemeral container, with a reason of their own.
         neutral={"lifecycle": ({},), "resources": ({},)},
     ),
+    "Lifecycle": Row(
+        frozenset({"stopSignal"}), parts={"postStart": "LifecycleHandler", "preStop": "LifecycleHandler"}
+    ),
+    "LifecycleHandler": Row(
+        parts={
+            "exec": "ExecAction",
+            "httpGet": "HTTPGetAction",
+            "sleep": "SleepAction",
+            # As in Kubernetes a hook may have it, and fails.
+            "tcpSocket": "TCPSocketAction",
+        }
+    ),
+    "ExecAction": Row(frozenset({"command"})),
+    "HTTPGetAction": Row(frozenset({"host", "path", "port", "scheme"}), parts={"httpHeaders": "HTTPHeader"}),
+    "HTTPHeader": Row(frozenset({"name", "value"})),
+    "SleepAction": Row(frozenset({"seconds"})),
+    "TCPSocketAction": Row(frozenset({"host", "port"})),
+    "ContainerRestartRule": Row(
+        frozenset({"action"}),
+        parts={"exitCodes": "ContainerRestartRuleOnExitCodes"},
+        refused={"action": ("RestartAllContainers",)},
+    ),
+    "ContainerRestartRuleOnExitCodes": Row(frozenset({"operator", "values"})),
     "EnvVar": Row(frozenset({"name", "value"})),
     "ContainerPort": Row(frozenset({"containerPort", "name", "protocol"}), neutral={"hostPort": (0,)}),
     "ResourceRequirements": Row(frozenset({"limits", "requests"}), check=_resources),
