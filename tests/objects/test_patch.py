@@ -161,3 +161,23 @@ def test_any_json_patch_gives_json_or_a_status(target: dict[str, Any], patch: li
         assert error.code in (400, 422)
     else:
         assert json.loads(json.dumps(patched)) == patched
+
+
+@pytest.mark.parametrize(
+    ("operation", "why"),
+    [
+        ({"op": "add", "path": "/a/b", "value": 1}, "add operation does not apply: doc is missing path: /a/b: "),
+        ({"op": "remove", "path": "/b"}, "remove operation does not apply: doc is missing path: /b: missing value"),
+        ({"op": "test", "path": "/a", "value": "c"}, "testing value /a failed: test failed"),
+        ({"op": "copy", "from": "/b", "path": "/c"}, "copy operation does not apply: doc is missing from path"),
+        ({"op": "add", "path": "/l" + "/0" * 150, "value": json.loads("[" * 150 + "]" * 150)}, "exceeded max depth"),
+    ],
+)
+def test_why_a_json_patch_does_not_fit_is_told_without_the_object(operation: dict[str, Any], why: str) -> None:
+    nest: list[Any] = []
+    for _ in range(150):
+        nest = [nest]
+    with pytest.raises(StatusError) as caught:
+        json_patch({"a": "secret", "l": nest}, [operation])
+    assert caught.value.code == 422
+    assert why in caught.value.message and "secret" not in caught.value.message

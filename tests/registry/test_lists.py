@@ -62,7 +62,7 @@ async def test_selectors(registry: Registry, client: RegistryClient) -> None:
     [
         (ListOptions(field_selector="spec.colour=red"), 400, "field label not supported: spec.colour"),
         (ListOptions(label_selector="a in b"), 400, "unable to parse requirement"),
-        (ListOptions(resource_version="abc"), 422, 'Invalid value: "abc"'),
+        (ListOptions(resource_version="abc"), 400, 'Invalid value: "abc"'),
         (ListOptions(resource_version="999999"), 504, "Too large resource version: 999999, current: "),
         (ListOptions(resource_version_match="Exact"), 422, "forbidden unless resourceVersion is provided"),
         (
@@ -87,7 +87,7 @@ async def test_selectors(registry: Registry, client: RegistryClient) -> None:
             "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided]",
         ),
         (ListOptions(send_initial_events=True), 422, "sendInitialEvents is forbidden for list"),
-        (ListOptions(resource_version=str(2**64)), 422, f'parsing "{2**64}": value out of range'),
+        (ListOptions(resource_version=str(2**64)), 400, f'parsing "{2**64}": value out of range'),
     ],
 )
 async def test_what_a_list_refuses(

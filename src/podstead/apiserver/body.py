@@ -31,14 +31,20 @@ def too_large() -> StatusError:
 
 
 async def read(request: web.BaseRequest) -> bytes:
-    """Return the body. Raises StatusError 413 beyond LIMIT, 415 where it is compressed."""
-    if request.headers.get("Content-Encoding", "identity") != "identity":
+    """Return the body. Raises StatusError 413 beyond LIMIT, 415 where it is compressed, 417, 501."""
+    headers = request.headers
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
         raise unsupported_media_type("a request's body must not be compressed")
+    if headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
+        raise StatusError(501, "NotImplemented", "unsupported transfer encoding", {})
     if (request.content_length or 0) > LIMIT:
         raise too_large()
-    if request.headers.get("Expect", "").lower() == "100-continue":
+    expected = headers.get("Expect", "").lower()
+    if expected == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer itself has not begun
+    elif expected:
+        raise StatusError(417, "ExpectationFailed", f"unknown expectation {expected!r:.100}", {})
     parts, size = [], 0
     async for part in request.content.iter_any():
         size += len(part)

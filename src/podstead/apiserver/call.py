@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from podstead.apiserver import answers
@@ -40,7 +40,10 @@ class Call:
         headers = self.headers()
         headers["Content-Type"] = content_type
         response = web.StreamResponse(status=status, headers=headers)
-        response.enable_chunked_encoding()
+        if self.request.version >= HttpVersion11:
+            response.enable_chunked_encoding()
+        else:
+            response.force_close()  # the end of the connection is the end of the answer
         self.streaming = response
         await response.prepare(self.request)
         return response

@@ -18,6 +18,7 @@ from podstead.apiserver.answers import Answer
 from podstead.apiserver.authentication import ANONYMOUS, Authenticator
 from podstead.apiserver.authorization import Authorizer, DefaultAuthorizer
 from podstead.apiserver.call import Call
+from podstead.apiserver.connections import HttpServer, refuse_version
 from podstead.apiserver.dispatch import Dispatcher
 from podstead.apiserver.health import Check, Health
 from podstead.apiserver.proxy import SUBRESOURCES
@@ -91,7 +92,7 @@ class ApiServer:
         """
         loop = asyncio.get_running_loop()
         context = self._context = server_context(self._tls)
-        self._http = web.Server(
+        self._http = HttpServer(
             self._handle,
             handler_cancellation=True,  # a watch ends when its client goes
             access_log=None,
@@ -165,6 +166,7 @@ class ApiServer:
         return response
 
     async def _answer(self, call: Call) -> Answer | web.StreamResponse:
+        refuse_version(call.request)
         user = self._authenticator.user(call.request)
         call.info = info = requests.parse(call.request.method, call.request.raw_path)
         asked = info

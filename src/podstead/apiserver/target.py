@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from podstead.apiserver.request import RequestInfo, method_not_allowed
 from podstead.objects import kinds
-from podstead.objects.errors import bad_request, method_not_supported, path_not_found
+from podstead.objects.errors import bad_request, path_not_found
 from podstead.objects.kinds import ResourceInfo, SubresourceInfo
 from podstead.registry.registry import Registry
 from podstead.registry.resource import ResourceRegistry
@@ -42,6 +42,8 @@ def find(registry: Registry, request: RequestInfo) -> Target:
     _check_segment("Name", request.name)
     _check_segment("Namespace", namespace)
     subresource = None
+    if request.subresource and not request.name:
+        raise bad_request("name must be provided")
     if request.subresource:
         subresource = info.subresource(request.subresource)
         if subresource is None:
@@ -52,7 +54,7 @@ def find(registry: Registry, request: RequestInfo) -> Target:
     if not subresource and (request.verb == "create") == bool(request.name) and request.verb in _WRITES:
         raise method_not_allowed()
     if request.verb not in (subresource.verbs if subresource else info.verbs):
-        raise method_not_supported(info.plural, request.verb, info.group)
+        raise method_not_allowed()
     return Target(info, registry.at(info), namespace, request.name, subresource)
 
 
@@ -60,6 +62,5 @@ def _check_segment(what: str, value: str) -> None:
     """400 for a name that would not be one segment of a path, nor of a key."""
     if value in (".", ".."):
         raise bad_request(f"{what} parameter invalid: \"{value}\": may not be '{value}'")
-    for unfit in ("/", "%"):
-        if unfit in value:
-            raise bad_request(f"{what} parameter invalid: \"{value}\": may not contain '{unfit}'")
+    if "%" in value:
+        raise bad_request(f"{what} parameter invalid: \"{value}\": may not contain '%'")

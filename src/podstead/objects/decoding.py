@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +28,11 @@ _SYNTAX = {
     "Invalid \\escape": "in string escape code",
     "Invalid \\uXXXX escape": "in \\u hexadecimal character escape",
 }
+_SURROGATE = r"u[dD][89abAB][0-9a-fA-F]{2}", r"u[dD][c-fC-F][0-9a-fA-F]{2}"
+# Any escape; what is in the group is half a pair.
+_ESCAPE = re.compile(rf"\\{_SURROGATE[0]}\\{_SURROGATE[1]}|(\\{_SURROGATE[0]}|\\{_SURROGATE[1]})|\\.", re.DOTALL)
+MAX_DEPTH = 200
+"""Levels of lists and maps within each other: what is stored must be fit for whatever walks through it later."""
 _TRUNCATED = "unexpected end of JSON input"
 _TOO_DEEP = "exceeded max depth"
 
@@ -44,12 +52,52 @@ def decode_json(body: bytes, *, kind: str = "", duplicates: bool = True) -> tupl
     second look, which fieldValidation=Ignore allows. Raises a 400 for what is not JSON.
     """
     try:
-        value = _decode(body)
-        return value, duplicate_fields(body) if duplicates else []
+        try:
+            value = _decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            if (mended := _mended(body)) == body:
+                raise
+            value = _decode(mended)
+        else:
+            mended = body
+        if mended.count(b"{") + mended.count(b"[") > MAX_DEPTH and too_deep(value):
+            raise RecursionError
+        return value, duplicate_fields(mended) if duplicates else []
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise unrecognized(body, kind, f"couldn't get version/kind; json parse error: {syntax_error(body)}") from error
     except RecursionError as error:
         raise unrecognized(body, kind, f"couldn't get version/kind; json parse error: {_TOO_DEEP}") from error
+
+
+def too_deep(value: Any) -> bool:
+    """Tell whether lists and maps are nested deeper than MAX_DEPTH, without going as deep."""
+    level = [value] if type(value) in (dict, list) else []
+    for _ in range(MAX_DEPTH):
+        if not level:
+            return False
+        level = [
+            item
+            for outer in level
+            for item in (outer.values() if type(outer) is dict else outer)
+            if type(item) is dict or type(item) is list
+        ]
+    return bool(level)
+
+
+def _mended(body: bytes) -> bytes:
+    """Return a text with U+FFFD for what is no character, as Go's decoder reads it: bytes that are no UTF-8, escapes of
+    half a surrogate pair."""
+    text = body.decode(errors=_REPLACED)
+    return _ESCAPE.sub(lambda found: "\ufffd" if found[1] else found[0], text).encode()
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "\ufffd" * (error.end - error.start), error.end
+
+
+_REPLACED = "podstead.each_byte"
+codecs.register_error(_REPLACED, _replaced)
 
 
 def duplicate_fields(body: bytes) -> list[str]:
@@ -81,10 +129,10 @@ def _find(value: Any, path: str) -> Iterator[str]:
 
 
 def syntax_error(body: bytes) -> str:
-    """Say what is wrong with a text that is not JSON, as Go's decoder does."""
-    text = body.decode(errors="replace")
+    """Say what is wrong with a text that is not JSON, as Go's decoder does, which looks at bytes."""
+    text = body.decode("latin-1")
     try:
-        json.loads(text, parse_int=float)
+        json.loads(text, parse_int=_in_range, parse_float=_in_range, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         if error.msg.startswith("Unterminated string") or not text[error.pos :].strip():
             return _TRUNCATED
@@ -95,7 +143,23 @@ def syntax_error(body: bytes) -> str:
         return f"invalid character {_quote(rest[0])} {where}"
     except RecursionError:
         return _TOO_DEEP
-    return "invalid UTF-8 in string" if "\ufffd" in text else "number out of range"
+    except ValueError as error:
+        return str(error)
+    return "number out of range"
+
+
+def _in_range(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise ValueError(f"json: cannot unmarshal number {digits:.80} into Go value of type float64")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    """NaN and Infinity, which Python's decoder takes."""
+    # `-I` is the beginning of a number, in which the letter is wrong.
+    where = "in numeric literal" if name[0] == "-" else "looking for beginning of value"
+    raise ValueError(f"invalid character '{name.lstrip('-')[0]}' {where}")
 
 
 def _quote(letter: str) -> str:

@@ -12,12 +12,15 @@ from typing import Any
 
 import msgspec
 
+from podstead.objects.decoding import too_deep
 from podstead.objects.errors import StatusError, bad_request
 
 MAX_OPERATIONS = 10_000
 MAX_COPIED = 3 * 1024 * 1024
 """Bytes of JSON that the copies of one patch may add: each could double the object."""
 _MAX_DEPTH = 200
+_TOO_DEEP = "the patched object exceeded max depth"
+_UNEXPECTED = (TypeError, ValueError, LookupError, AttributeError)
 _OPERATIONS = {
     "add": ("value",),
     "remove": (),
@@ -49,20 +52,36 @@ def json_patch(obj: Any, operations: Any) -> Any:
     import jsonpointer
 
     copied = 0
-    try:
-        patched = copy.deepcopy(obj)
-        for operation in operations:
+    patched = copy.deepcopy(obj)
+    for operation in operations:
+        name = operation["op"]
+        try:
             if "from" in operation:
                 source = jsonpointer.resolve_pointer(patched, operation["from"])
                 if isinstance(source, jsonpointer.EndOfList):
-                    raise _does_not_fit(f"nothing is at {operation['from']}")
-                copied += len(msgspec.json.encode(source)) if operation["op"] == "copy" else 0
+                    raise _does_not_fit(_missing(operation))
+                copied += len(msgspec.json.encode(source)) if name == "copy" else 0
                 if copied > MAX_COPIED:
                     raise _does_not_fit(f"the copies of the patch add {copied} bytes, more than {MAX_COPIED}")
             patched = jsonpatch.JsonPatch([operation]).apply(patched, in_place=True)
-        return patched
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, RecursionError) as error:
-        raise _does_not_fit(str(error)) from error
+        except RecursionError as error:
+            raise _does_not_fit(_TOO_DEEP) from error
+        # The library knows only maps and lists; below a number or a text it raises what comes.
+        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, *_UNEXPECTED) as error:
+            raise _does_not_fit(_missing(operation)) from error
+    if too_deep(patched):
+        raise _does_not_fit(_TOO_DEEP)
+    return patched
+
+
+def _missing(operation: dict[str, Any]) -> str:
+    """Say why an operation has nothing to work on, in the words of the library that Kubernetes uses."""
+    name, path = operation["op"], operation["path"]
+    if name == "test":
+        return f"testing value {path} failed: test failed"
+    if name in ("move", "copy"):
+        return f"{name} operation does not apply: doc is missing from path or path: {operation['from']}, {path}"
+    return f"{name} operation does not apply: doc is missing path: {path}: missing value"
 
 
 def merge_patch(obj: Any, patch: Any) -> Any:

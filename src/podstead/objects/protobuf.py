@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from podstead.objects import wire
-from podstead.objects.decoding import unrecognized
+from podstead.objects.decoding import too_deep, unrecognized
 from podstead.objects.definitions import DATA, definition, definition_of
 from podstead.objects.errors import bad_request
 from podstead.objects.wire import FIXED64, LENGTH, VARINT, WireError
@@ -319,9 +319,12 @@ def _object(raw: bytes, path: str, depth: int) -> Any:
     if content.startswith(MAGIC):
         return _envelope(content, "", "", depth + 1)
     try:
-        return msgspec.json.decode(content)
+        decoded = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f'field "{path}" is not JSON: {error}') from error
+    if too_deep(decoded):
+        raise WireError(f'field "{path}" exceeded max depth')
+    return decoded
 
 
 _LEAVES: dict[str, Callable[[bytes, str, int], Any]] = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from podstead.objects.decoding import MAX_DEPTH
 from podstead.objects.errors import StatusError, bad_request
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 MEDIA_TYPE = "application/yaml"
 
-_MAX_DEPTH = 500
 _MAX_ALIASED = 200_000
 """How many values aliases may repeat in all: what a bomb of aliases would make is refused before it is made."""
 
@@ -170,7 +170,7 @@ class _Reader:
         self._put(value, 1, 0, is_merge=event.implicit[0] and event.value == "<<")
 
     def _begin(self, event: yaml.CollectionStartEvent, value: dict[str, Any] | list[Any]) -> None:
-        if len(self._levels) >= _MAX_DEPTH:
+        if len(self._levels) >= MAX_DEPTH:
             raise _YamlError("exceeded max depth")
         if event.tag not in (None, "!", f"{_TAG}map", f"{_TAG}seq"):
             raise _YamlError(f"unsupported tag {event.tag}")
@@ -197,7 +197,7 @@ class _Reader:
         if found is None:
             raise _YamlError(f"anchor '{anchor}' value contains itself")
         self._aliased += found.size
-        if self._aliased > _MAX_ALIASED or len(self._levels) + found.depth > _MAX_DEPTH:
+        if self._aliased > _MAX_ALIASED or len(self._levels) + found.depth > MAX_DEPTH:
             raise _YamlError("document contains excessive aliasing")
         self._put(msgspec.json.decode(msgspec.json.encode(found.value)), found.size, found.depth)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from podstead.objects import errors
+from podstead.objects import errors, meta
 from podstead.objects.errors import FieldError
 from podstead.registry.continuation import LATEST, decode_token, encode_token, expired
 from podstead.registry.core import Core
@@ -39,16 +39,15 @@ def selection(core: Core, options: ListOptions) -> Selection:
     return select(options.label_selector, options.field_selector, strategy.field_labels, strategy.fields_of)
 
 
-def parse_revision(core: Core, text: str) -> int:
-    """Return the number that a resourceVersion is; raises StatusError 422 where it is none (Go's ParseUint)."""
+def parse_revision(text: str) -> int:
+    """Return the number that a resourceVersion is; raises StatusError 400 where it is none (Go's ParseUint)."""
     if not text:
         return 0
     digits = text.isascii() and text.isdigit()
     if not digits or len(text) > 30 or int(text) > _LARGEST:
         wrong = "value out of range" if digits else "invalid syntax"
-        why = f'Invalid value: "{text}": strconv.ParseUint: parsing "{text}": {wrong}'
-        cause = FieldError("resourceVersion", "FieldValueInvalid", why)
-        raise errors.invalid(core.info.plural, "", [cause], core.info.group)
+        why = f"strconv.ParseUint: parsing {meta.quoted(text)}: {wrong}"
+        raise errors.bad_request(f"invalid resource version: {meta.invalid('resourceVersion', text, why)}")
     return int(text)
 
 
@@ -122,7 +121,7 @@ async def list_objects(core: Core, namespace: str, options: ListOptions) -> List
     chosen = selection(core, options)
     prefix = core.scope(namespace)
     version = options.resource_version
-    revision = parse_revision(core, version)
+    revision = parse_revision(version)
     if options.continue_token:
         wanted, after = decode_token(options.continue_token)
         if revision:

@@ -35,7 +35,7 @@ class ResourceRegistry:
 
     async def get(self, namespace: str, name: str, resource_version: str = "") -> Entry:
         """404 where it is not there. `resource_version`: not older than that."""
-        await fresh(self.core, parse_revision(self.core, resource_version))
+        await fresh(self.core, parse_revision(resource_version))
         return self.core.current(namespace, name)
 
     async def list(self, namespace: str, options: ListOptions = _LIST) -> Listing:

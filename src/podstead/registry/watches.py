@@ -21,7 +21,7 @@ def watch_objects(core: Core, namespace: str, options: ListOptions) -> Watch:
     """
     validate_watch(options)
     chosen = selection(core, options)
-    revision = parse_revision(core, options.resource_version)
+    revision = parse_revision(options.resource_version)
     cache, prefix = core.cache, core.scope(namespace)
 
     def listing() -> list[Event]:
