@@ -109,12 +109,12 @@ class Scheduler:
             return node.get("spec"), node["metadata"].get("labels"), status.get("allocatable"), ready
 
         if view(old) != view(new):
+            self._retry_pending()
+
     def _rank(self, key: str) -> int:
         """Pods of a higher priority come first."""
         obj = self._pods.store.get(key)
         return -(obj["spec"].get("priority") or 0) if obj is not None else 0
-
-            self._retry_pending()
 
     def _retry_pending(self) -> None:
         for key in self._pending:
