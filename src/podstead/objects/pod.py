@@ -13,6 +13,7 @@ import msgspec
 from msgspec import field
 
 from podstead.objects.lifecycle import Lifecycle, RestartRule
+from podstead.objects.probe import PodReadinessGate, Probe
 from podstead.objects.quantity import ZERO, Quantity, QuantityText
 from podstead.objects.struct import Struct as _Struct
 from podstead.objects.volumes import Volume
@@ -145,6 +146,9 @@ class Container(_Struct, frozen=True, kw_only=True):
     stdin_once: bool = False
     tty: bool = False
     security_context: SecurityContext = SecurityContext()
+    startup_probe: Probe | None = None
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
     lifecycle: Lifecycle = Lifecycle()
     restart_policy: str = ""
     """The container's own; empty: the pod's. Of an init container, Always makes it a sidecar."""
@@ -210,6 +214,7 @@ class PodSpec(_Struct, frozen=True, kw_only=True):
     node_selector: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
     hostname: str = ""
     host_aliases: tuple[HostAlias, ...] = ()
+    readiness_gates: tuple[PodReadinessGate, ...] = ()
     dns_policy: str = "ClusterFirst"
     dns_config: DNSConfig = DNSConfig()
     tolerations: tuple[Toleration, ...] = ()
