@@ -116,7 +116,6 @@ def test_a_pod_with_a_fault_is_refused_by_field(refused: Any, manifest: dict[str
         ({}, {"securityContext": {"fsGroup": 5}}, "spec.securityContext.fsGroup"),
         ({}, {"hostNetwork": True}, "spec.hostNetwork"),
         ({}, {"shareProcessNamespace": True}, "spec.shareProcessNamespace"),
-        ({"livenessProbe": {"exec": {"command": ["true"]}}}, {}, "spec.containers[0].livenessProbe"),
         ({"envFrom": [{"configMapRef": {"name": "c"}}]}, {}, "spec.containers[0].envFrom"),
         ({"lifecycle": {"preStop": {"exec": {"command": ["true"]}}}}, {}, "spec.containers[0].lifecycle"),
         (

@@ -14,6 +14,7 @@ import pytest
 
 from podstead.objects import lifecycle, volumes
 from podstead.objects import pod as typed
+from podstead.objects import probe as probes
 from podstead.objects.kinds import by_resource
 from podstead.objects.validation import validate_create
 from podstead.objects.validation.unsupported import NOT_YET, TABLE, Row, refusals
@@ -58,6 +59,9 @@ TYPED: dict[str, type[msgspec.Struct]] = {
     "PodDNSConfig": typed.DNSConfig,
     "PodDNSConfigOption": typed.DNSOption,
     "Toleration": typed.Toleration,
+    "Probe": probes.Probe,
+    "GRPCAction": probes.GRPCAction,
+    "PodReadinessGate": probes.PodReadinessGate,
     "Lifecycle": lifecycle.Lifecycle,
     "LifecycleHandler": lifecycle.LifecycleHandler,
     "ExecAction": lifecycle.ExecAction,
@@ -197,11 +201,6 @@ def errors(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
             {"securityContext": {"supplementalGroupsPolicy": "Strict"}},
             {},
             "spec.securityContext.supplementalGroupsPolicy",
-        ),
-        (
-            {},
-            {"livenessProbe": {"exec": {"command": ["x"]}, "successThreshold": 1}},
-            "spec.containers[0].livenessProbe",
         ),
         ({}, {"envFrom": [{"configMapRef": {"name": "a"}}]}, "spec.containers[0].envFrom"),
         (

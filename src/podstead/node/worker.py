@@ -15,6 +15,7 @@ from podstead.client.base import Object
 from podstead.client.events import WARNING
 from podstead.node.context import NodeContext
 from podstead.node.ending import PodEnding
+from podstead.node.probes.prober import PodProbes
 from podstead.node.starting import PodStarting
 from podstead.node.state import PassFailed, PodState
 from podstead.node.stopping import ContainerStopper
@@ -36,6 +37,8 @@ class PodWorker:
         self._wake = asyncio.Event()
         self._pass: asyncio.Task[float | None] | None = None
         self._stopper = ContainerStopper(self.state)
+        self._probes = PodProbes(self.state, self._stopper.stop)
+        self.state.prober = self._probes
         self._starting = PodStarting(self.state, self._stopper)
         self._ending = PodEnding(self.state, self._stopper)
         self._failures = 0
@@ -82,6 +85,7 @@ class PodWorker:
                 await self._rest(delay)
         finally:
             await self._cancel_pass()
+            await self._probes.close()
             await self._starting.close()
             await self._stopper.close()
 

@@ -179,6 +179,7 @@ TABLE: Mapping[str, Row] = {
             "hostAliases": "HostAlias",
             "imagePullSecrets": "LocalObjectReference",
             "os": "PodOS",
+            "readinessGates": "PodReadinessGate",
             "securityContext": "PodSecurityContext",
             "tolerations": "Toleration",
             "volumes": "Volume",
@@ -206,10 +207,13 @@ TABLE: Mapping[str, Row] = {
         parts={
             "env": "EnvVar",
             "lifecycle": "Lifecycle",
+            "livenessProbe": "Probe",
             "ports": "ContainerPort",
+            "readinessProbe": "Probe",
             "resources": "ResourceRequirements",
             "restartPolicyRules": "ContainerRestartRule",
             "securityContext": "SecurityContext",
+            "startupProbe": "Probe",
             "volumeMounts": "VolumeMount",
         },
         check=_container,
@@ -220,9 +224,27 @@ TABLE: Mapping[str, Row] = {
         # Refused for every ephemeral container, with a reason of their own.
         neutral={"lifecycle": ({},), "resources": ({},)},
     ),
-    "Lifecycle": Row(
-        frozenset({"stopSignal"}), parts={"postStart": "LifecycleHandler", "preStop": "LifecycleHandler"}
+    "Probe": Row(
+        frozenset(
+            {
+                "failureThreshold",
+                "initialDelaySeconds",
+                "periodSeconds",
+                "successThreshold",
+                "terminationGracePeriodSeconds",
+                "timeoutSeconds",
+            }
+        ),
+        parts={
+            "exec": "ExecAction",
+            "grpc": "GRPCAction",
+            "httpGet": "HTTPGetAction",
+            "tcpSocket": "TCPSocketAction",
+        },
     ),
+    "GRPCAction": Row(frozenset({"port", "service"})),
+    "PodReadinessGate": Row(frozenset({"conditionType"})),
+    "Lifecycle": Row(frozenset({"stopSignal"}), parts={"postStart": "LifecycleHandler", "preStop": "LifecycleHandler"}),
     "LifecycleHandler": Row(
         parts={
             "exec": "ExecAction",
