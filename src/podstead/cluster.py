@@ -150,8 +150,7 @@ class Cluster:
     def _agent(self, registry: Registry, rooms: NodeRooms) -> Agent:
         name = info.node_name()
         client = registry.client(UserInfo(f"system:node:{name}", ("system:nodes",)))
-        rooms.volumes.connect(client)
-        return Agent(
+        agent = Agent(
             NodeParts(
                 client=client,
                 runtime=rooms.runtime,
@@ -163,6 +162,8 @@ class Cluster:
                 collect_images=lambda warn: ImageCollector(self._paths, rooms.images, warn).run(),
             )
         )
+        rooms.volumes.connect(client, agent.volume_changed)
+        return agent
 
     async def _open_api(
         self, stack: AsyncExitStack, registry: Registry, runtime: OCIRuntime, agent: Agent, pki: Pki

@@ -26,6 +26,7 @@ META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 HARMLESS = {("PodSpec", "enableServiceLinks")}
 # Implemented fields that are made of parts, every part of which is implemented or looked at by the row's check.
 WHOLE = {
+    ("ClusterTrustBundleProjection", "labelSelector"),
     ("Container", "resizePolicy"),
     ("ObjectMeta", "managedFields"),
     ("PodMeta", "managedFields"),
@@ -55,6 +56,18 @@ TYPED: dict[str, type[msgspec.Struct]] = {
     "VolumeMount": typed.VolumeMount,
     "Volume": typed.Volume,
     "EmptyDirVolumeSource": volumes.EmptyDir,
+    "ConfigMapVolumeSource": volumes.ConfigMapVolume,
+    "SecretVolumeSource": volumes.SecretVolume,
+    "DownwardAPIVolumeSource": volumes.DownwardAPIVolume,
+    "DownwardAPIVolumeFile": volumes.DownwardAPIFile,
+    "ResourceFieldSelector": volumes.ResourceFieldSelector,
+    "KeyToPath": volumes.KeyToPath,
+    "ProjectedVolumeSource": volumes.Projected,
+    "VolumeProjection": volumes.VolumeProjection,
+    "ConfigMapProjection": volumes.ConfigMapProjection,
+    "SecretProjection": volumes.SecretProjection,
+    "ServiceAccountTokenProjection": volumes.ServiceAccountTokenProjection,
+    "ClusterTrustBundleProjection": volumes.ClusterTrustBundleProjection,
     "HostAlias": typed.HostAlias,
     "PodDNSConfig": typed.DNSConfig,
     "PodDNSConfigOption": typed.DNSOption,
@@ -193,7 +206,22 @@ def errors(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
     ("spec", "container", "path"),
     [
         ({"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}, {}, "spec.volumes[0].hostPath"),
-        ({"volumes": [{"name": "x", "configMap": {"name": "a"}}]}, {}, "spec.volumes[0].configMap"),
+        (
+            {
+                "volumes": [
+                    {
+                        "name": "x",
+                        "projected": {
+                            "sources": [
+                                {"podCertificate": {"signerName": "a.example/b", "keyType": "ED25519", "keyPath": "k"}}
+                            ]
+                        },
+                    }
+                ]
+            },
+            {},
+            "spec.volumes[0].projected.sources[0].podCertificate",
+        ),
         ({"hostNetwork": True}, {}, "spec.hostNetwork"),
         ({"hostUsers": False}, {}, "spec.hostUsers"),
         ({"securityContext": {"fsGroup": 0}}, {}, "spec.securityContext.fsGroup"),

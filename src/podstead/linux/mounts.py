@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -14,6 +15,7 @@ MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 _EINVAL, _ENOENT = 22, 2
 _SYS_MOVE_MOUNT, _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 429, 430, 431, 432
 _FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 1, 1, 6
+_FSCONFIG_SET_FLAG = 0
 _MOVE_MOUNT_F_EMPTY_PATH, _AT_FDCWD = 4, -100
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -66,8 +68,10 @@ def make_own_mount(directory: Path) -> None:
     mount("none", directory, flags=MS_SHARED)
 
 
-def mount_tmpfs(target: Path, *, size: int = 0, mode: int = 0o777) -> None:
+def mount_tmpfs(target: Path, *, size: int = 0, mode: int = 0o777, swap: bool = True) -> None:
     """Mount an empty tmpfs of `size` bytes (0: the kernel's default, half of the memory) whose root has `mode`.
+
+    Without `swap` its pages stay in memory, where the kernel can promise that (tmpfs(5) noswap, Linux 6.4).
 
     It appears at `target` finished (fsopen(2) to move_mount(2), Linux 5.2), so that a crash leaves all of it or
     nothing, and `mount` shows no mode option. Raises OSError.
@@ -77,6 +81,9 @@ def mount_tmpfs(target: Path, *, size: int = 0, mode: int = 0o777) -> None:
         _set(context, b"source", b"tmpfs")
         if size:
             _set(context, b"size", str(size).encode())
+        if not swap:
+            with contextlib.suppress(OSError):
+                _descriptor(_SYS_FSCONFIG, context, _FSCONFIG_SET_FLAG, b"noswap", None, 0)
         _descriptor(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
         tree = _descriptor(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
     finally:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from podstead.client.base import Client, Object
-from podstead.client.events import EventRecorder
+from podstead.client.events import WARNING, EventRecorder
 from podstead.client.informer import Informer
 from podstead.client.supervise import supervise
 from podstead.linux.remove import remove_tree
@@ -162,6 +162,15 @@ class Agent:
     def _pod_deleted(self, obj: Object) -> None:
         if (worker := self._workers.get(obj["metadata"]["uid"])) is not None:
             worker.removed()
+
+    def volume_changed(self, uid: str, problem: str) -> None:
+        """A volume of a pod can be tried again (no problem), or cannot be kept up to date."""
+        if (worker := self._workers.get(uid)) is None:
+            return
+        if problem:
+            worker.state.record("", WARNING, "FailedMount", problem)
+        else:
+            worker.changed()
 
     async def _work(self, uid: str, worker: PodWorker, name: str) -> None:
         try:

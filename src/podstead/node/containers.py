@@ -175,7 +175,7 @@ def container_config(
     services = surroundings.services
     variables = environment(container, image, services)
     # Nobody but the node writes there, whatever the mount says: Kubernetes, "Projected Volumes".
-    readonly = {volume.name for volume in pod.spec.volumes if volume.projected is not None}
+    readonly = {volume.name for volume in pod.spec.volumes if volume.is_content}
     mounts = [
         Mount(
             _absolute(mount.mount_path),

@@ -84,6 +84,7 @@ class PodSecurityContext(_Struct, frozen=True, kw_only=True):
     run_as_group: int | None = None
     run_as_non_root: bool | None = None
     supplemental_groups: tuple[int, ...] = ()
+    fs_group: int | None = None
     seccomp_profile: SeccompProfile | None = None
 
 
@@ -125,6 +126,15 @@ class VolumeMount(_Struct, frozen=True, kw_only=True):
     name: str = ""
     mount_path: str = ""
     read_only: bool = False
+    recursive_read_only: str = ""
+    """Enabled, IfPossible or Disabled; empty counts as Disabled (KEP-3857)."""
+    mount_propagation: str = ""
+    """None, HostToContainer or Bidirectional; empty counts as None."""
+    sub_path: str = ""
+    sub_path_expr: str = ""
+    """As `sub_path`, with $(NAME) for the container's variables."""
+    bind_mount_options: tuple[str, ...] = ()
+    """noexec, nosuid, nodev."""
 
 
 class Container(_Struct, frozen=True, kw_only=True):

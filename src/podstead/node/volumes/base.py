@@ -17,6 +17,11 @@ class VolumeError(Exception):
         self.reason = reason
 
 
+def set_up_failed(volume: Volume, error: Exception) -> str:
+    """Return the kubelet's words for a volume that a pod has to wait for."""
+    return f'MountVolume.SetUp failed for volume "{volume.name}" : {error}'
+
+
 class VolumePlugin(Protocol):
     """One type of volume. All methods may be repeated, also after a SIGKILL in the middle of them.
 

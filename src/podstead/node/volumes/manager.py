@@ -8,31 +8,30 @@ half of one is never taken for a volume.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from podstead import clock
 from podstead.client.base import Client
 from podstead.linux import mounts
 from podstead.linux.remove import MountInside, remove_tree
+from podstead.node import info
 from podstead.node.settled import settled
-from podstead.node.volumes.base import VolumeError, VolumePlugin
+from podstead.node.volumes.base import VolumeError, VolumePlugin, set_up_failed
+from podstead.node.volumes.configmap import ConfigMapType
+from podstead.node.volumes.content import ContentPlugin, Contents, ContentType, Listener
+from podstead.node.volumes.downwardapi import DownwardAPIType
 from podstead.node.volumes.emptydir import EmptyDirPlugin
-from podstead.node.volumes.projected import ProjectedPlugin
+from podstead.node.volumes.projected import ProjectedType
+from podstead.node.volumes.secret import SecretType
 from podstead.objects.pod import Pod
 from podstead.objects.volumes import Volume
 from podstead.paths import Paths
 
 T = TypeVar("T")
 
-log = logging.getLogger(__name__)
-
 _KUBERNETES = "kubernetes.io~"
-_LOOK = 600.0
-"""Seconds, at most, between two looks at the clock while a token waits for its renewal."""
 
 
 class VolumeManager:
@@ -43,39 +42,27 @@ class VolumeManager:
     ) -> None:
         """`memory_allocatable` in bytes, as the node reports it: the most that a Memory volume gets; 0: half of RAM."""
         self._paths = paths
-        self._projected = ProjectedPlugin()
-        self._plugins = tuple(plugins) if plugins is not None else (EmptyDirPlugin(memory_allocatable), self._projected)
+        self._contents = Contents(self._in_turn, lambda: info.capacity(paths.data))
+        self._plugins = tuple(plugins) if plugins is not None else self._own_plugins(memory_allocatable)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    def connect(self, client: Client) -> None:
-        """Have volumes filled through `client`, which acts as the node."""
-        self._projected.client = client
+    def _own_plugins(self, memory_allocatable: int) -> tuple[VolumePlugin, ...]:
+        shown: tuple[ContentType, ...] = (ConfigMapType(), SecretType(), DownwardAPIType(), ProjectedType())
+        return EmptyDirPlugin(memory_allocatable), *(ContentPlugin(type, self._contents) for type in shown)
+
+    def connect(self, client: Client, listener: Listener | None = None) -> None:
+        """Have volumes filled through `client`, which acts as the node, and `listener` told what becomes of them."""
+        self._contents.client = client
+        if listener is not None:
+            self._contents.listener = listener
 
     async def run(self) -> None:
-        """Renew tokens until cancelled."""
-        projected = self._projected
-        while True:
-            projected.changed.clear()
-            due = projected.next_due()
-            # Not longer than _LOOK: a machine that slept does not count that as waiting.
-            wait = _LOOK if due is None else min(max(due - clock.now().timestamp(), 0.0), _LOOK)
-            try:
-                async with asyncio.timeout(wait if due is not None else None):
-                    await projected.changed.wait()
-            except TimeoutError:
-                for uid, path in projected.due():
-                    await self._refresh(uid, path)
+        """Keep volumes up to date with what they show until cancelled."""
+        await self._contents.run()
 
     async def update(self, pod: Pod) -> None:
         """Have volumes show what has changed of the pod since they were set up."""
-        for path in self._projected.behind(pod):
-            await self._refresh(pod.metadata.uid, path)
-
-    async def _refresh(self, uid: str, path: Path) -> None:
-        try:
-            await self._in_turn(uid, lambda: self._projected.refresh(path))
-        except VolumeError as error:
-            log.warning("%s is not up to date: %s", path, error)
+        await self._contents.update(pod)
 
     async def set_up(self, pod: Pod) -> dict[str, Path]:
         """Set up all volumes of the pod at once and return where each is, by name. Raises VolumeError of the first."""
@@ -90,8 +77,7 @@ class VolumeManager:
         Raises VolumeError (reason FailedUnMount), with the volume still there, where anything is mounted in a volume or
         a process elsewhere still has it mounted: try again later.
         """
-        if self._volumes_of(pod_uid).is_dir():
-            await self._in_turn(pod_uid, lambda: self._tear_down(pod_uid))
+        await self._in_turn(pod_uid, lambda: self._tear_down(pod_uid))
 
     def orphans(self, known_uids: Iterable[str]) -> list[str]:
         """Return the uids of pods that have volumes here and are not known: theirs are to be torn down."""
@@ -112,8 +98,8 @@ class VolumeManager:
         found: dict[str, Path] = {}
         for (volume, _), outcome in zip(chosen, outcomes, strict=True):
             if isinstance(outcome, (VolumeError, OSError)):
-                text = f'MountVolume.SetUp failed for volume "{volume.name}" : {outcome}'
-                raise VolumeError(text, getattr(outcome, "reason", "FailedMount")) from outcome
+                reason = getattr(outcome, "reason", "FailedMount")
+                raise VolumeError(set_up_failed(volume, outcome), reason) from outcome
             if isinstance(outcome, BaseException):
                 raise outcome
             found[volume.name] = outcome
@@ -128,7 +114,10 @@ class VolumeManager:
             directory.mkdir(parents=True, exist_ok=True)
 
     async def _tear_down(self, uid: str) -> None:
+        self._contents.forget(uid)
         volumes = self._volumes_of(uid)
+        if not volumes.is_dir():
+            return
         work = [
             self._tear_down_one(directory, path)
             for directory in _entries(volumes)

@@ -294,20 +294,38 @@ TABLE: Mapping[str, Row] = {
         neutral={"mountPropagation": ("None",), "recursiveReadOnly": ("Disabled",)},
     ),
     "Volume": Row(
-        frozenset({"name"}), parts={"emptyDir": "EmptyDirVolumeSource", "projected": "ProjectedVolumeSource"}
+        frozenset({"name"}),
+        parts={
+            "configMap": "ConfigMapVolumeSource",
+            "downwardAPI": "DownwardAPIVolumeSource",
+            "emptyDir": "EmptyDirVolumeSource",
+            "projected": "ProjectedVolumeSource",
+            "secret": "SecretVolumeSource",
+        },
     ),
+    "ConfigMapVolumeSource": Row(frozenset({"defaultMode", "name", "optional"}), parts={"items": "KeyToPath"}),
+    "SecretVolumeSource": Row(frozenset({"defaultMode", "optional", "secretName"}), parts={"items": "KeyToPath"}),
+    "DownwardAPIVolumeSource": Row(frozenset({"defaultMode"}), parts={"items": "DownwardAPIVolumeFile"}),
     "ProjectedVolumeSource": Row(frozenset({"defaultMode"}), parts={"sources": "VolumeProjection"}),
     "VolumeProjection": Row(
         parts={
+            "clusterTrustBundle": "ClusterTrustBundleProjection",
             "configMap": "ConfigMapProjection",
             "downwardAPI": "DownwardAPIProjection",
+            "secret": "SecretProjection",
             "serviceAccountToken": "ServiceAccountTokenProjection",
         }
     ),
+    "ClusterTrustBundleProjection": Row(frozenset({"labelSelector", "name", "optional", "path", "signerName"})),
     "ConfigMapProjection": Row(frozenset({"name", "optional"}), parts={"items": "KeyToPath"}),
+    "SecretProjection": Row(frozenset({"name", "optional"}), parts={"items": "KeyToPath"}),
     "KeyToPath": Row(frozenset({"key", "mode", "path"})),
     "DownwardAPIProjection": Row(parts={"items": "DownwardAPIVolumeFile"}),
-    "DownwardAPIVolumeFile": Row(frozenset({"mode", "path"}), parts={"fieldRef": "ObjectFieldSelector"}),
+    "DownwardAPIVolumeFile": Row(
+        frozenset({"mode", "path"}),
+        parts={"fieldRef": "ObjectFieldSelector", "resourceFieldRef": "ResourceFieldSelector"},
+    ),
+    "ResourceFieldSelector": Row(frozenset({"containerName", "divisor", "resource"})),
     "ObjectFieldSelector": Row(frozenset({"apiVersion", "fieldPath"})),
     "ServiceAccountTokenProjection": Row(frozenset({"audience", "expirationSeconds", "path"})),
     "EmptyDirVolumeSource": Row(frozenset({"medium", "sizeLimit"}), neutral={"mode": (0o777,)}, check=_empty_dir),
