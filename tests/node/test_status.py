@@ -149,3 +149,54 @@ def test_what_others_wrote_is_kept() -> None:
 def test_an_end_that_somebody_declared_is_kept() -> None:
     written = merged(_status(_pod(), RUNNING), {"phase": "Failed", "reason": "Evicted", "message": "disk"})
     assert (written["phase"], written["reason"], written["message"]) == ("Failed", "Evicted", "disk")
+
+
+def _init_pod(*policies: str, policy: str = "Always") -> Pod:
+    init = [{"name": f"i{number}", "image": "i:1", "restartPolicy": own} for number, own in enumerate(policies)]
+    spec = {"containers": [{"name": "c", "image": "i:1"}], "initContainers": init, "restartPolicy": policy}
+    return from_object({"metadata": {"name": "p", "namespace": "default", "uid": "u"}, "spec": spec})
+
+
+def test_while_it_is_initialized_a_pod_says_what_is_missing() -> None:
+    status = _status(_init_pod("", ""), _attempt("i0", "exited"), _attempt("i1"))
+    assert status["phase"] == "Pending"
+    initialized = _conditions(status)["Initialized"]
+    assert (initialized["status"], initialized["reason"]) == ("False", "ContainersNotInitialized")
+    assert initialized["message"] == "containers with incomplete status: [i1]"
+    assert [one["ready"] for one in status["initContainerStatuses"]] == [True, False]
+    assert status["containerStatuses"][0]["state"] == {"waiting": {"reason": "PodInitializing"}}
+
+
+def test_an_init_container_that_failed_for_good_fails_the_pod_whose_containers_never_ran() -> None:
+    status = _status(_init_pod("", "", policy="Never"), _attempt("i0", "exited", code=3), terminating=True)
+    assert status["phase"] == "Failed"
+    assert status["containerStatuses"][0]["state"] == {"waiting": {"reason": "PodInitializing"}}
+    assert status["initContainerStatuses"][1]["state"] == {"waiting": {"reason": "PodInitializing"}}
+    assert _conditions(status)["Initialized"]["message"] == "containers with incomplete status: [i0 i1]"
+
+
+def test_a_sidecar_that_has_not_started_keeps_the_pod_pending_only_before_its_containers_run() -> None:
+    pod, sidecar = _init_pod("Always"), _attempt("i0")
+    assert _status(pod, sidecar, unstarted={"i00"})["phase"] == "Pending"
+    status = _status(pod, sidecar, _attempt("c"), unstarted={"i00"})
+    assert status["phase"] == "Running"
+    assert _conditions(status)["Initialized"]["status"] == "True"
+    assert _conditions(status)["Ready"]["message"] == "containers with unready status: [i0]"
+
+
+def test_a_pod_succeeds_whatever_its_sidecars_end_with() -> None:
+    pod, ended = _init_pod("Always", policy="Never"), _attempt("c", "exited")
+    assert _status(pod, _attempt("i0"), ended)["phase"] == "Running"
+    assert _status(pod, _attempt("i0", "exited", code=137), ended, terminating=True)["phase"] == "Succeeded"
+
+
+def test_a_container_is_being_created_until_its_hook_has_ended() -> None:
+    status = _status(_pod(), RUNNING, in_post_start={"c0"})
+    assert status["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    assert status["phase"] == "Pending"
+
+
+def test_termination_messages_share_twelve_kilobytes() -> None:
+    pod = _pod(*"abcdef")
+    status = _status(pod, _attempt("a", "exited", message="x" * 4096))
+    assert len(status["containerStatuses"][0]["state"]["terminated"]["message"]) == 2048

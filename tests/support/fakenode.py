@@ -18,6 +18,7 @@ from podstead.node.runtime.base import (
     ContainerEvent,
     ContainerState,
     ContainerStatus,
+    ExecConfig,
     Image,
     ImageConfig,
     Progress,
@@ -51,6 +52,8 @@ class FakeRuntime:
         self.start_errors: dict[str, list[Exception]] = {}
         self.deaf = False
         """Containers do not end on their stop signal."""
+        self.exec_codes: dict[str, int] = {}
+        """By command (its first word): what it ends with, 0 if nothing is said; -1: it never ends."""
         self._events: asyncio.Queue[ContainerEvent] = asyncio.Queue()
         self._count = 0
 
@@ -125,6 +128,13 @@ class FakeRuntime:
     async def list_containers(self) -> list[ContainerStatus]:
         return list(self.containers.values())
 
+    async def container_status(self, container_id: str) -> ContainerStatus:
+        return self.containers[container_id]
+
+    async def exec(self, container_id: str, config: ExecConfig) -> FakeExec:
+        self.order.append(f"exec {config.argv[0]}")
+        return FakeExec(self.exec_codes.get(config.argv[0], 0))
+
     async def events(self) -> AsyncIterator[ContainerEvent]:
         while True:
             yield await self._events.get()
@@ -144,6 +154,25 @@ class FakeRuntime:
             message=message,
         )
         self._events.put_nowait(ContainerEvent(container_id, self.containers[container_id].pod_uid))
+
+
+class FakeExec:
+    """A command that has ended with `code`; -1: one that runs until it is killed."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+        self._killed = asyncio.Event()
+
+    async def wait(self) -> int:
+        if self._code < 0:
+            await self._killed.wait()
+            return 137
+        return self._code
+
+    def resized(self) -> None: ...
+
+    def kill(self) -> None:
+        self._killed.set()
 
 
 class FakeImages:
