@@ -85,6 +85,11 @@ class ApiServer:
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._http.connections) if self._http is not None else 0
+
     async def start(self, host: str = "127.0.0.1", port: int = 0, *, sock: socket.socket | None = None) -> None:
         """Listen on `host` and `port` (0: any free one), or on a bound `sock`.
 
