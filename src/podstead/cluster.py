@@ -87,6 +87,8 @@ class Cluster:
         self._config = config
         self._paths = config.paths
         self.port = config.port
+        self._failing: set[str] = set()
+        """Names of the controllers that have failed and are about to be run again."""
 
     async def run(self, on_ready: Callable[[str | None], None]) -> None:
         """Run until cancelled; `on_ready` is called once the node is registered and a first pod can be created.
@@ -132,9 +134,9 @@ class Cluster:
             defaults = NamespaceDefaults(_controller(registry, "namespace-defaults"), pki.ca_certificate.read_text())
             namespaces = NamespaceController(_controller(registry, "namespace-controller"))
             scheduler = Scheduler(registry.client(UserInfo("system:kube-scheduler", (SYSTEM_MASTERS,))))
-            group.create_task(supervise("namespace defaults", defaults.run))
-            group.create_task(supervise("namespaces", namespaces.run))
-            group.create_task(supervise("scheduler", scheduler.run))
+            group.create_task(supervise("namespace defaults", defaults.run, failing=self._failing))
+            group.create_task(supervise("namespaces", namespaces.run, failing=self._failing))
+            group.create_task(supervise("scheduler", scheduler.run, failing=self._failing))
             group.create_task(_set_up_network(rooms, agent, api), name="network")
             group.create_task(supervise("volumes", rooms.volumes.run), name="volumes")
             group.create_task(_give_back_memory(), name="memory")
@@ -142,7 +144,7 @@ class Cluster:
             await agent.ready.wait()
             await _first_pod_possible(system)
             garbage = GarbageCollector(_controller(registry, "generic-garbage-collector"))
-            group.create_task(supervise("garbage collection", garbage.run))
+            group.create_task(supervise("garbage collection", garbage.run, failing=self._failing))
             on_ready(agent.problem)
             assert registry.tokens is not None
             await asyncio.to_thread(registry.tokens.keys.prepare)
@@ -174,13 +176,23 @@ class Cluster:
         stack.push_async_callback(node_server.close)
         dialer = LocalDialer({info.node_name(): node_server})
         tls = TlsFiles(pki.server_pem, pki.ca_certificate)
-        api = ApiServer(registry, dialer, tls, ready={"node": agent.ready.is_set})
+        api = ApiServer(
+            registry, dialer, tls, ready={"node": agent.ready.is_set}, components=self._components(registry)
+        )
         await self._listen(api)
         self.port = api.port
         stack.push_async_callback(api.close)
         kubeconfig = admin_kubeconfig(pki, f"https://{self._config.host}:{self.port}", "podstead")
         await asyncio.to_thread(_write_kubeconfig, self._paths, kubeconfig)
         return api
+
+    def _components(self, registry: Registry) -> dict[str, Callable[[], bool]]:
+        """Return the checks of what a control plane is made of elsewhere, by the names that it has there."""
+        return {
+            "controller-manager": lambda: not self._failing - {"scheduler"},
+            "scheduler": lambda: "scheduler" not in self._failing,
+            "etcd-0": lambda: not registry.store.failed,
+        }
 
     async def _listen(self, api: ApiServer) -> None:
         try:

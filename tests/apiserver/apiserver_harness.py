@@ -172,7 +172,9 @@ async def instance(tmp_path: Path, shared_pki: Path) -> AsyncIterator[Instance]:
         await client.create("namespaces", {"metadata": {"name": namespace}})
         await client.create("serviceaccounts", {"metadata": {"name": "default"}}, namespace)
     node = FakeNode()
-    server = ApiServer(registry, node, TlsFiles(credentials.server_pem, credentials.ca_certificate))
+    tls = TlsFiles(credentials.server_pem, credentials.ca_certificate)
+    components = {"scheduler": lambda: False, "etcd-0": lambda: not store.failed}
+    server = ApiServer(registry, node, tls, components=components)
     await server.start()
     url = f"https://127.0.0.1:{server.port}"
     kubeconfig = tmp_path / "kubeconfig"

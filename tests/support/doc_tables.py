@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from podstead.objects.definitions import definition
-from podstead.objects.kinds import DISCOVERED, REVIEWS
+from podstead.objects.kinds import COMPUTED, DISCOVERED, REVIEWS
 from podstead.objects.validation.unsupported import TABLE
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -76,7 +76,7 @@ def pod_lines() -> Iterator[str]:
 def kind_lines() -> Iterator[str]:
     yield "| kind | names | in a namespace | subresources | acted on by |"
     yield "| --- | --- | --- | --- | --- |"
-    for info in (info for info in DISCOVERED if info not in REVIEWS):
+    for info in (info for info in DISCOVERED if info not in (*REVIEWS, *COMPUTED)):
         names = ", ".join((info.plural, *info.short_names))
         below = ", ".join(one.name for one in info.subresources) or "-"
         scope, actor = "yes" if info.namespaced else "no", info.acted_on_by or "nothing yet"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
-from podstead.apiserver import health, issuer, logs, proxy, reads, scale, writes
+from podstead.apiserver import computed, forward, health, issuer, logs, proxy, reads, scale, writes
 from podstead.apiserver.answers import Answer, of_object
 from podstead.apiserver.authorization import Authorizer
 from podstead.apiserver.call import Call
 from podstead.apiserver.discovery import Discovery
-from podstead.apiserver.health import Health
+from podstead.apiserver.health import Check, Health
 from podstead.apiserver.openapi import OpenApi
 from podstead.apiserver.request import method_not_allowed, text
 from podstead.apiserver.reviews import Reviews
@@ -33,18 +33,27 @@ _VERBS: dict[str, Verb] = {
     "delete": writes.delete,
     "deletecollection": writes.delete_collection,
 }
+_STREAMED = ("log", forward.SUBRESOURCE, *proxy.SUBRESOURCES)
 _HEALTH = ("healthz", "livez", "readyz")
 
 
 class Dispatcher:
     """Knows all paths. `watches` are those that are open; closing one ends its answer in good order."""
 
-    def __init__(self, registry: Registry, dialer: NodeDialer, checks: Health, authorizer: Authorizer) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        dialer: NodeDialer,
+        checks: Health,
+        authorizer: Authorizer,
+        components: Mapping[str, Check],
+    ) -> None:
         self.watches: set[Watch] = set()
         self._registry = registry
         self._dialer = dialer
         self._health = checks
         self._reviews = Reviews(authorizer, registry.tokens)
+        self._computed = computed.Computed(registry, components)
         self._discovery = Discovery(kinds.DISCOVERED)
         self._openapi = OpenApi(kinds.DISCOVERED)
 
@@ -57,13 +66,17 @@ class Dispatcher:
     def is_streaming(self, call: Call) -> bool:
         """Tell whether the answer may take as long as the client likes."""
         info = call.info
-        return info.is_resource and (info.verb == "watch" or info.subresource in ("log", *proxy.SUBRESOURCES))
+        return info.is_resource and (info.verb == "watch" or info.subresource in _STREAMED)
 
     async def _resource(self, call: Call) -> Answer | web.StreamResponse:
         info = call.info
         if (review := kinds.review_by_path(info.group, info.version, info.resource)) is not None:
             return await self._reviews.answer(call, review)
+        if (shown := kinds.computed_by_path(info.group, info.version, info.resource)) is not None:
+            return await self._computed.answer(call, shown)
         target = find(self._registry, info)
+        if call.info.subresource == forward.SUBRESOURCE:
+            return await forward.serve(call, target, self._registry, self._dialer)
         if call.info.verb == "watch":
             return await reads.watch(call, target, self.watches)
         if call.info.subresource == "log":

@@ -8,9 +8,10 @@ from types import TracebackType
 
 import h11
 import msgspec
+from aiohttp import web
 
 from podstead.apiserver.splice import Stream
-from podstead.objects.errors import StatusError, internal_error
+from podstead.objects.errors import StatusError, bad_request, internal_error
 from podstead.streams.dialer import NodeDialer, NodeUnreachable
 
 _CHUNK = 64 * 1024
@@ -51,16 +52,31 @@ class NodeRequest:
         else:
             self.stream.writer.transport.abort()
 
-    async def send(self, method: str, target: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Send a request without a body and wait for the answer's head. Raises StatusError 500."""
-        request = h11.Request(method=method, target=target, headers=list(headers))
-        data = (self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b"")
+    async def send(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[bytes, bytes]],
+        sent: web.BaseRequest | None = None,
+    ) -> None:
+        """Send a request with the body of `sent` (none: without) and wait for the answer's head.
+
+        Raises StatusError 500, ConnectionError where the body breaks off.
+        """
         try:
+            request = h11.Request(method=method, target=target, headers=list(headers))
+            self.stream.writer.write(self._http.send(request) or b"")
+            if sent is not None:
+                async for part in sent.content.iter_any():
+                    self.stream.writer.write(self._http.send(h11.Data(part)) or b"")
+                    await self.stream.writer.drain()
             async with asyncio.timeout(_HEAD_SECONDS):
-                self.stream.writer.write(data)
+                self.stream.writer.write(self._http.send(h11.EndOfMessage()) or b"")
                 await self.stream.writer.drain()
                 self.head = await self.stream.reader.readuntil(b"\r\n\r\n")
             self.status = int(self.head.split(b" ", 2)[1])
+        except h11.LocalProtocolError as error:
+            raise bad_request(f"the request cannot be passed on: {error}") from error
         except TimeoutError as error:
             raise internal_error(f"the node did not answer within {_HEAD_SECONDS:.0f} seconds") from error
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ValueError) as error:
@@ -78,6 +94,11 @@ class NodeRequest:
             if key.strip().lower() == name.lower().encode():
                 return value.decode("latin-1").strip()
         return ""
+
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers of the answer, in their order."""
+        lines = (line.partition(b":") for line in self.head.split(b"\r\n")[1:] if b":" in line)
+        return [(name.strip(), value.strip()) for name, _, value in lines]
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the answer's body as it arrives. Raises ConnectionResetError where it breaks off."""

@@ -89,7 +89,10 @@ def _resource(method: str, path: str, segments: list[str], query: Mapping[str, l
         if len(rest) > 2 and rest[2] not in ("status", "finalize"):
             rest = rest[2:]
     if len(rest) > 3:
-        return None
+        # What follows `proxy` is the path that is asked of the node, pod or service.
+        if group or rest[2] != "proxy":
+            return None
+        rest = rest[:3]
     resource, name, subresource = (*rest, "", "")[:3]
     if not name:
         verb = {"get": "list", "delete": "deletecollection"}.get(verb, verb)

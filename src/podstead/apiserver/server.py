@@ -54,7 +54,8 @@ class TlsFiles:
 class ApiServer:
     """Serves `registry` over HTTPS, and passes exec, attach and logs on to the nodes that `dialer` reaches.
 
-    `ready` are checks, by name, for /readyz. One instance can be started once.
+    `ready` are checks, by name, for /readyz, `components` those of the
+    parts that componentstatuses tells of. One instance can be started once.
     """
 
     def __init__(
@@ -65,11 +66,12 @@ class ApiServer:
         *,
         authorizer: Authorizer | None = None,
         ready: Mapping[str, Check] | None = None,
+        components: Mapping[str, Check] | None = None,
     ) -> None:
         self._tls = tls
         self._authenticator = Authenticator(registry.tokens)
         self._authorizer = authorizer or DefaultAuthorizer()
-        self._dispatcher = Dispatcher(registry, dialer, Health(ready or {}), self._authorizer)
+        self._dispatcher = Dispatcher(registry, dialer, Health(ready or {}), self._authorizer, components or {})
         self._proxied: set[asyncio.Task[object]] = set()
         self._closing = False
         self._http: web.Server | None = None

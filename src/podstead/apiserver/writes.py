@@ -23,7 +23,7 @@ def _renderer(call: Call, target: Target, *, many: bool = False) -> Renderer:
     return Renderer.of(target.info, call.accept, call.info.query, many=many)
 
 
-async def _object(call: Call, expected: body.Expected, options_kind: str) -> tuple[Any, WriteOptions]:
+async def read_object(call: Call, expected: body.Expected, options_kind: str) -> tuple[Any, WriteOptions]:
     """Return the decoded body and the write's options; raises StatusError 400, 413, 415, 422."""
     options = query.write_options(call.info.query, options_kind)
     wants_duplicates = options.field_validation != "Ignore"
@@ -37,7 +37,7 @@ def _subresource(target: Target) -> str:
 
 async def create(call: Call, target: Target) -> Answer:
     renderer = _renderer(call, target)
-    obj, options = await _object(call, target.info, "CreateOptions")
+    obj, options = await read_object(call, target.info, "CreateOptions")
     entry = await target.registry.create(call.context, target.namespace, obj, options)
     return Answer(renderer.one(entry), 201)
 
@@ -46,7 +46,7 @@ async def create_subresource(call: Call, target: Target) -> Answer:
     """POST to a subresource that is an action (binding, eviction)."""
     assert target.subresource is not None
     negotiate(call.accept)
-    obj, options = await _object(call, target.subresource, "CreateOptions")
+    obj, options = await read_object(call, target.subresource, "CreateOptions")
     entry = await target.registry.create_subresource(
         call.context, target.namespace, target.name, target.subresource.name, obj, options
     )
@@ -55,7 +55,7 @@ async def create_subresource(call: Call, target: Target) -> Answer:
 
 async def update(call: Call, target: Target) -> Answer:
     renderer = _renderer(call, target)
-    obj, options = await _object(call, target.info, "UpdateOptions")
+    obj, options = await read_object(call, target.info, "UpdateOptions")
     entry, created = await target.registry.put(
         call.context, target.namespace, target.name, obj, _subresource(target), options
     )

@@ -16,8 +16,16 @@ STEADY = 60.0
 """After as many seconds without a failure the delay starts anew."""
 
 
-async def supervise(name: str, work: Callable[[], Awaitable[None]], *, first_delay: float = FIRST_DELAY) -> None:
+async def supervise(
+    name: str,
+    work: Callable[[], Awaitable[None]],
+    *,
+    first_delay: float = FIRST_DELAY,
+    failing: set[str] | None = None,
+) -> None:
     """Await `work()` until it returns; where it raises, log it and call it again after a growing delay.
+
+    Meanwhile `name` is in `failing`.
 
     Tasks of one TaskGroup end together: without this, a fault in the events of one pod would end the server.
     """
@@ -30,5 +38,9 @@ async def supervise(name: str, work: Callable[[], Awaitable[None]], *, first_del
             if clock.monotonic() - began > STEADY:
                 delay = first_delay
             log.exception("%s failed; it is run again in %.0f s", name, delay)
+        if failing is not None:
+            failing.add(name)
         await asyncio.sleep(delay)
+        if failing is not None:
+            failing.discard(name)
         delay = min(delay * 2, LAST_DELAY)

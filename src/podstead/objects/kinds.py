@@ -95,12 +95,6 @@ _GROUPS = (
 # GROUP/VERSION/PLURAL or GROUP/VERSION/PLURAL/SUBRESOURCE of what Kubernetes has at a stable version and podstead not.
 _NOT_SERVED = frozenset(
     {
-        "/v1/bindings",
-        "/v1/componentstatuses",
-        "/v1/nodes/proxy",
-        "/v1/pods/proxy",
-        "/v1/pods/resize",
-        "/v1/services/proxy",
         "apiextensions.k8s.io/v1/customresourcedefinitions/status",
     }
 )
@@ -108,11 +102,16 @@ _NOT_SERVED = frozenset(
 # What these groups have are questions: a create is answered, nothing is kept.
 _REVIEW_GROUPS = ("authentication.k8s.io", "authorization.k8s.io")
 
+# Made for each request: a binding is done to its pod, the state of the parts is looked up.
+_COMPUTED = (("", "v1", "bindings"), ("", "v1", "componentstatuses"))
+
 # Fewer verbs than Kubernetes': there are no custom resources, so their list is empty, and stays so.
 _VERBS = {"apiextensions.k8s.io/v1/customresourcedefinitions": ("get", "list", "watch")}
 
 # What acts on the objects of a kind. A create of any other kind is answered with a warning that nothing does.
 _ACTED_ON = {
+    "/v1/bindings": "API server",
+    "/v1/componentstatuses": "API server",
     "/v1/configmaps": "whoever reads it",
     "/v1/events": "expiry, after an hour",
     "/v1/namespaces": "namespace controller",
@@ -202,7 +201,11 @@ DISCOVERED: tuple[ResourceInfo, ...] = tuple(
 """Every resource, in the order of discovery; of one with two versions both."""
 REVIEWS: tuple[ResourceInfo, ...] = tuple(info for info in DISCOVERED if info.group in _REVIEW_GROUPS)
 """Questions: a create is answered, and nothing is kept."""
-_KEPT = [info for info in DISCOVERED if info.group not in _REVIEW_GROUPS]
+COMPUTED: tuple[ResourceInfo, ...] = tuple(
+    info for info in DISCOVERED if (info.group, info.version, info.plural) in _COMPUTED
+)
+"""What is made for a request: nothing is kept."""
+_KEPT = [info for info in DISCOVERED if info not in REVIEWS and info not in COMPUTED]
 SERVED: tuple[ResourceInfo, ...] = tuple(info for info in _KEPT if info.stored_as is None)
 """The resources that are kept, each in the version that it is stored in."""
 VIEWS: tuple[ResourceInfo, ...] = tuple(info for info in _KEPT if info.stored_as is not None)
@@ -210,6 +213,7 @@ VIEWS: tuple[ResourceInfo, ...] = tuple(info for info in _KEPT if info.stored_as
 
 _BY_PATH = {(info.group, info.version, info.plural): info for info in (*SERVED, *VIEWS)}
 _REVIEW_BY_PATH = {(info.group, info.version, info.plural): info for info in REVIEWS}
+_COMPUTED_BY_PATH = {(info.group, info.version, info.plural): info for info in COMPUTED}
 _BY_RESOURCE = {info.resource: info for info in SERVED}
 _BY_KIND = {(info.api_version, info.kind): info for info in (*SERVED, *VIEWS)}
 
@@ -236,6 +240,11 @@ def by_path(group: str, version: str, plural: str) -> ResourceInfo | None:
 def review_by_path(group: str, version: str, plural: str) -> ResourceInfo | None:
     """Return the review at a URL's group, version and plural, or None."""
     return _REVIEW_BY_PATH.get((group, version, plural))
+
+
+def computed_by_path(group: str, version: str, plural: str) -> ResourceInfo | None:
+    """Return what is made for each request at a URL's group, version and plural, or None."""
+    return _COMPUTED_BY_PATH.get((group, version, plural))
 
 
 def by_kind(api_version: str, kind: str) -> ResourceInfo | None:

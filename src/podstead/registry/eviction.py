@@ -1,6 +1,6 @@
 """pods/eviction: a pod is asked to go, as far as the disruption budget that selects it allows.
 
-https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/; KEP-3017 (unready pods), KEP-3329 (the condition).
+https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/; KEP-3017 (unready pods), KEP-3329 (condition).
 """
 
 from __future__ import annotations

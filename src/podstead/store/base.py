@@ -91,6 +91,11 @@ class Store(Protocol):
         ...
 
     @property
+    def failed(self) -> bool:
+        """Whether nothing can be written any more: a fault that only a new start cures."""
+        ...
+
+    @property
     def compacted(self) -> int:
         """The oldest revision at which `list` can still read."""
         ...

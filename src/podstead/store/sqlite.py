@@ -73,6 +73,10 @@ class SQLiteStore:
         return self._revision
 
     @property
+    def failed(self) -> bool:
+        return self._writer is not None and self._writer.failed
+
+    @property
     def compacted(self) -> int:
         return self._writer.compacted if self._writer else 0
 

@@ -71,6 +71,7 @@ _CONNECT: dict[str, tuple[Schema, ...]] = {
         _query("timestamps", "boolean"),
     ),
     "portforward": (_query("ports", "integer"),),
+    "proxy": (_query("path"),),
 }
 _ACTIONS = {"create": "post", "update": "put"}
 _METHODS = {"create": "post", "update": "put", "list": "get", "deletecollection": "delete"}
@@ -125,6 +126,11 @@ def paths_of(info: ResourceInfo) -> dict[str, Schema]:
         operations = {_METHODS.get(verb, verb): _operation(info, verb, subresource) for verb in subresource.verbs}
         pretty = [] if _is_connect(info, subresource) else [_PRETTY]
         paths[f"{item}/{subresource.name}"] = operations | {"parameters": [name, *above, *pretty]}
+        if subresource.name == "proxy":
+            below = {
+                method: each | {"operationId": each["operationId"] + "WithPath"} for method, each in operations.items()
+            }
+            paths[f"{item}/proxy/{{path}}"] = below | {"parameters": [name, *above, _PATH]}
     return paths
 
 

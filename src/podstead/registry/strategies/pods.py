@@ -46,16 +46,20 @@ class PodStrategy(Strategy):
             keep(status, old.get("status", {}), "observedGeneration")
 
     def prepare_for_subresource(self, subresource: str, new: Object, old: Object) -> None:
-        """pods/ephemeralcontainers: nothing but these containers changes (KEP-277)."""
-        if subresource != "ephemeralcontainers":
+        """pods/ephemeralcontainers: nothing but these containers changes (KEP-277). pods/resize: nothing but the
+        containers' resources and resizePolicy (KEP-1287).
+        """
+        if subresource == "resize":
+            spec = {**old["spec"], **_resized(new.get("spec", {}), old["spec"])}
+        elif subresource == "ephemeralcontainers":
+            spec = {**old["spec"], "ephemeralContainers": new.get("spec", {}).get("ephemeralContainers")}
+            if not spec["ephemeralContainers"]:
+                del spec["ephemeralContainers"]
+        else:
             raise NotImplementedError(subresource)
-        wanted = new.get("spec", {}).get("ephemeralContainers")
         for field in {*new, *old} - {"apiVersion", "kind", "metadata"}:
             keep(new, old, field)
-        new["metadata"] = {**old["metadata"]}
-        new["spec"] = {**old["spec"], "ephemeralContainers": wanted}
-        if not wanted:
-            del new["spec"]["ephemeralContainers"]
+        new["metadata"], new["spec"] = {**old["metadata"]}, spec
         if self.spec_changed(new, old):
             new["metadata"]["generation"] = (old["metadata"].get("generation") or 0) + 1
 
@@ -79,6 +83,19 @@ class PodStrategy(Strategy):
             "status.podIP": text(status.get("podIP")),
             "status.nominatedNodeName": text(status.get("nominatedNodeName")),
         }
+
+
+def _resized(sent: Object, old: Object) -> Object:
+    """Return the containers of `old` with the resources that `sent` gives to those of the same name."""
+    resized: Object = {}
+    for kind in ("containers", "initContainers"):
+        wanted = {one["name"]: one for one in sent.get(kind) or () if one.get("name")}
+        for container in old.get(kind) or ():
+            one = dict(container)
+            for field in ("resources", "resizePolicy"):
+                keep(one, wanted.get(one["name"], container), field)
+            resized.setdefault(kind, []).append(one)
+    return resized
 
 
 def bind(pod: Object, binding: Object) -> None:
