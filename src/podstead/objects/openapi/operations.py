@@ -78,6 +78,7 @@ _METHODS = {"create": "post", "update": "put", "list": "get", "deletecollection"
 _NAMES = {"get": "read", "update": "replace", "deletecollection": "delete"}
 _PRETTY = _query("pretty")
 _NAMESPACE = _path("namespace", "object name and auth scope, such as for teams and projects")
+_PATH = _path("path", "path to the resource")
 _TEXTS = {
     "create": "create a {}",
     "delete": "delete a {}",
