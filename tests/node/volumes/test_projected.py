@@ -11,7 +11,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from podstead import clock
 from podstead.linux import mounts
@@ -27,6 +32,7 @@ from support.registry import make_map, make_pod, open_registry
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
+BUNDLES = "clustertrustbundles.certificates.k8s.io"
 TOKEN = {"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}
 
 
@@ -146,3 +152,51 @@ async def test_a_server_that_comes_back_finds_the_volume(client: RegistryClient,
     path = (await manager.set_up(pod))["v"]
     assert (await manager.set_up(pod))["v"] == path
     assert len([entry for entry in mounts.mount_table() if entry.target == path]) == 1
+
+
+def pem(common_name: str) -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    built = x509.CertificateBuilder(name, name, key.public_key(), 1, clock.now(), clock.now() + timedelta(days=1))
+    built = built.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+async def test_certificates_to_trust_come_by_name_and_by_signer(client: RegistryClient, manager: VolumeManager) -> None:
+    one, two, signer = pem("one"), pem("two"), "sign.example/er"
+    for name, text, labels in (("sign.example:er:a", one, {"live": "1"}), ("sign.example:er:b", one + two, {})):
+        spec = {"signerName": signer, "trustBundle": text}
+        await client.create(BUNDLES, {"metadata": {"name": name, "labels": labels}, "spec": spec})
+    await client.create(BUNDLES, {"metadata": {"name": "plain"}, "spec": {"trustBundle": f"# two\n{two}"}})
+
+    def source(path: str, **chosen: Any) -> dict[str, Any]:
+        return {"clusterTrustBundle": {"path": path, **chosen}}
+
+    everything: dict[str, Any] = {"signerName": signer, "labelSelector": {}}
+    pod = await a_pod(
+        client,
+        source("name.pem", name="plain"),
+        source("signer.pem", **everything),
+        source("live.pem", signerName=signer, labelSelector={"matchLabels": {"live": "1"}}),
+        source("none.pem", signerName=signer, optional=True),
+    )
+    path = (await manager.set_up(pod))["v"]
+    assert (path / "name.pem").read_text() == two
+    assert (path / "signer.pem").read_text() == one + two
+    assert (path / "live.pem").read_text() == one
+    assert (path / "none.pem").read_text() == "", "no selector selects nothing"
+    with pytest.raises(VolumeError, match="combination of signerName and labelSelector matched zero"):
+        await manager.set_up(await a_pod(client, source("x", signerName="other.example/x", labelSelector={}), name="q"))
+
+
+async def test_a_token_belongs_to_the_pods_one_user(client: RegistryClient, manager: VolumeManager) -> None:
+    pod = await a_pod(client, TOKEN, {"configMap": {"name": "absent", "optional": True}})
+    security = msgspec.structs.replace(pod.spec.security_context, run_as_user=1000)
+    mine = msgspec.structs.replace(pod, spec=msgspec.structs.replace(pod.spec, security_context=security))
+    token = (await manager.set_up(mine))["v"] / "token"
+    assert (token.stat().st_mode & 0o777, token.stat().st_uid) == (0o600, 1000)
+    first = token.read_text()
+    await client.create("configmaps", make_map("absent", {"a": "1"}), "default")
+    await manager.set_up(mine)
+    assert (token.parent / "a").read_text() == "1"
+    assert token.read_text() == first, "what else changes brings no new token"

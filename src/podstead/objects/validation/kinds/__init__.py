@@ -45,6 +45,7 @@ _MODULES: dict[tuple[str, str], str] = {
     ("batch", "CronJob"): "cronjob",
     ("batch", "Job"): "job",
     ("certificates.k8s.io", "CertificateSigningRequest"): "certificatesigningrequest",
+    ("certificates.k8s.io", "ClusterTrustBundle"): "clustertrustbundle",
     ("coordination.k8s.io", "Lease"): "lease",
     ("discovery.k8s.io", "EndpointSlice"): "endpointslice",
     ("events.k8s.io", "Event"): "event",
@@ -69,6 +70,7 @@ def _service_name(value: str, prefix: bool) -> list[str]:
 
 _NAME_RULES: dict[tuple[str, str], meta.NameRule] = {
     ("", "Service"): _service_name,
+    ("certificates.k8s.io", "ClusterTrustBundle"): meta.path_segment_name,
     ("events.k8s.io", "Event"): meta.path_segment_name,
     (_RBAC, "ClusterRole"): meta.path_segment_name,
     (_RBAC, "ClusterRoleBinding"): meta.path_segment_name,
