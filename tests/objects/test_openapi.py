@@ -87,7 +87,6 @@ def test_operation_ids_are_unique_and_as_usual() -> None:
 
 def test_paths_have_exactly_the_served_verbs() -> None:
     assert set(DOCUMENT["paths"]["/api/v1/namespaces"]) == {"get", "post", "parameters"}
-    assert "/api/v1/namespaces/{namespace}/pods/{name}/resize" not in DOCUMENT["paths"]
     assert set(DOCUMENT["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/eviction"]) == {"post", "parameters"}
 
 

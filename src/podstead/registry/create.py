@@ -43,6 +43,7 @@ async def create(
     attributes.object = new
     await core.admission.admit(attributes)
     core.strategy.prepare_for_create(new)
+    core.strategy.requested_by(new, ctx.user)
     _own(core, metadata)
     for _ in range(GENERATE_ATTEMPTS):
         generated = not attributes.name and bool(metadata.get("generateName"))

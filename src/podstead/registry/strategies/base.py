@@ -13,6 +13,7 @@ from msgspec.json import decode
 
 from podstead.objects.kinds import ResourceInfo
 from podstead.objects.schema import initial_status
+from podstead.objects.user import UserInfo
 from podstead.registry.entry import Entry, encode
 
 Object = dict[str, Any]
@@ -41,6 +42,9 @@ class Strategy:
     extra_field_labels: ClassVar[frozenset[str]] = frozenset()
 
     # -- writes
+
+    def requested_by(self, new: Object, user: UserInfo) -> None:
+        """Note in a new object who asked for it, where the kind holds that. Called after `prepare_for_create`."""
 
     def prepare_for_create(self, new: Object) -> None:
         """Set what the server sets; put what a client cannot set (its status) back to its defaults."""
@@ -99,10 +103,9 @@ class Strategy:
         """Return the selectable fields of an entry, computed once."""
         fields = entry._fields
         if fields is None:
-            metadata = entry.object["metadata"]
-            fields = self.fields(entry.object)
-            fields["metadata.name"] = metadata.get("name", "")
-            fields["metadata.namespace"] = metadata.get("namespace", "")
+            # What a kind has no more fields than these of is not decoded for them.
+            fields = self.fields(entry.object) if self.extra_field_labels else {}
+            fields["metadata.name"], fields["metadata.namespace"] = entry.name, entry.namespace
             entry._fields = fields
         return fields
 

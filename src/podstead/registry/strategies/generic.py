@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from podstead.objects.user import UserInfo
 from podstead.registry.strategies.base import Object, Strategy, keep, text
 
 _OUTSIDE = frozenset({"apiVersion", "kind", "metadata", "status"})
@@ -98,6 +99,11 @@ class SigningRequests(Strategy):
         super().prepare_for_create(new)
         for field in ("username", "uid", "groups", "extra"):
             new.get("spec", {}).pop(field, None)
+
+    def requested_by(self, new: Object, user: UserInfo) -> None:
+        extra = {key: list(values) for key, values in user.extra.items()}
+        asked = {"username": user.name, "uid": user.uid, "groups": list(user.groups), "extra": extra}
+        new["spec"] |= {field: value for field, value in asked.items() if value}
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)
