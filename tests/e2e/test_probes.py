@@ -15,7 +15,7 @@ from h2.events import StreamEnded
 
 from podstead.linux import namespaces
 from podstead.paths import Paths
-from support.instance import TestInstance, pod
+from support.instance import IMAGE, TestInstance, pod
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +111,24 @@ def test_a_closed_port_is_told_and_the_container_is_never_started(instance: Test
     assert refused == [f"Startup probe failed: dial tcp {found['podIP']}:81: connect: connection refused"]
     assert (found["containerStatuses"][0]["started"], found["containerStatuses"][0]["ready"]) == (False, False)
     assert found["phase"] == "Running"
+
+
+def test_a_sidecar_is_waited_for_until_its_startup_probe_succeeds(instance: TestInstance) -> None:
+    sidecar = {
+        "name": "side",
+        "image": IMAGE,
+        "command": ["sleep", "10000"],
+        "restartPolicy": "Always",
+        "startupProbe": {"exec": {"command": ["test", "-e", "/tmp/up"]}, "periodSeconds": 1, "failureThreshold": 30},
+    }
+    instance.create(pod("beside", initContainers=[sidecar]))
+    failed = ["Startup probe failed: "]
+    instance.until(lambda: events(instance, "beside", "Unhealthy") == failed)
+    waits = container(instance, "beside")
+    assert waits["state"] == {"waiting": {"reason": "PodInitializing"}}
+    instance.kubectl("exec", "beside", "-c", "side", "--", "touch", "/tmp/up", check=True)
+    instance.wait("beside")
+    assert instance.get("pod", "beside")["status"]["initContainerStatuses"][0]["started"]
 
 
 def test_a_readiness_gate_waits_for_somebodys_condition(instance: TestInstance) -> None:

@@ -121,6 +121,21 @@ async def test_a_redirect_to_another_host_is_a_warning_and_not_followed() -> Non
         assert await get(server) == Result(Outcome.WARNING, "Probe terminated redirects, Response body: go")
 
 
+@pytest.mark.parametrize(
+    ("location", "text"),
+    [
+        ("ftp://127.0.0.1/x", 'Get "ftp://127.0.0.1/x": unsupported protocol scheme "ftp"'),
+        ("http://127.0.0.1:x/", 'Get "http://127.0.0.1:x/": failed to parse Location header: '),
+        ("//[", ": failed to parse Location header: "),
+    ],
+)
+async def test_a_redirect_to_nowhere_is_a_failure(location: str, text: str) -> None:
+    async with serving(lambda _: answer(302, b"", f"Location: {location}")) as server:
+        result = await get(server)
+    assert result.outcome is Outcome.FAILURE
+    assert text in result.text
+
+
 async def test_redirects_without_end_are_a_failure() -> None:
     async with serving(lambda _: answer(307, b"", "Location: /")) as server:
         result = await get(server)

@@ -16,15 +16,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 import h11
 
 from podstead.node.probes.connecting import DialError, connect, describe, join
-from podstead.node.probes.result import (
-    BODY_LIMIT,
-    SUCCESS,
-    USER_AGENT,
-    Outcome,
-    Result,
-    errored,
-    failure,
-)
+from podstead.node.probes.result import BODY_LIMIT, SUCCESS, USER_AGENT, Outcome, Result, errored, failure
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _REDIRECT_LIMIT = 10
@@ -46,7 +38,10 @@ class _BrokenBody(Exception):
 
 def probe_url(scheme: str, host: str, port: int, path: str) -> str:
     """Return the URL of a probe. `path` may have a query; scheme and host in it count for nothing."""
-    parts = urlsplit(path)
+    try:
+        parts = urlsplit(path)
+    except ValueError:
+        parts = SplitResult("", "", path, "", "")
     place = quote(parts.path, safe=_PATH_SAFE)
     if not place.startswith("/"):
         place = f"/{place}"
@@ -71,6 +66,8 @@ async def probe_http(url: str, headers: Sequence[tuple[str, str]], timeout: floa
         return failure(f'Get "{current}": {error}')
     except _BrokenBody as error:
         return errored(str(error), Outcome.FAILURE)
+    except ValueError as error:  # a Location that is no address
+        return failure(f'Get "{current}": failed to parse Location header: {error}')
     except TimeoutError:
         if reading_body[0]:
             return errored("context deadline exceeded (Client.Timeout or context cancellation while reading body)")
@@ -104,6 +101,8 @@ async def _get(url: str, headers: list[tuple[str, str]], reading_body: list[bool
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     reading_body[0] = False
+    if parts.scheme not in _PORTS:
+        raise _Broken(f'unsupported protocol scheme "{parts.scheme}"')
     state = h11.Connection(h11.CLIENT)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
@@ -133,8 +132,7 @@ async def _streams(connection: socket.socket, server: str) -> tuple[asyncio.Stre
     if not server:
         return await asyncio.open_connection(sock=connection, limit=_CHUNK)
     try:
-        context = await _unverified()
-        return await asyncio.open_connection(sock=connection, limit=_CHUNK, ssl=context, server_hostname=server)
+        return await asyncio.open_connection(sock=connection, limit=_CHUNK, ssl=_context(), server_hostname=server)
     except ssl.SSLError as error:
         if error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
             raise _Broken("http: server gave HTTP response to HTTPS client") from error
@@ -143,10 +141,6 @@ async def _streams(connection: socket.socket, server: str) -> tuple[asyncio.Stre
         raise _Broken("EOF") from error
     except OSError as error:
         raise _Broken(describe(error)) from error
-
-
-async def _unverified() -> ssl.SSLContext:
-    return _context()
 
 
 @cache

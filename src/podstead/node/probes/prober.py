@@ -23,7 +23,7 @@ from podstead.node.context import NodeContext
 from podstead.node.probes.actions import Target, execute
 from podstead.node.probes.result import Outcome, Result
 from podstead.node.probes.worker import Kind, ProbeWorker
-from podstead.node.runtime.base import ContainerState, ContainerStatus, RuntimeFailure
+from podstead.node.runtime.base import ContainerState, ContainerStatus, NotFound, RuntimeFailure
 from podstead.objects.pod import Container, Pod
 from podstead.objects.probe import Probe
 
@@ -230,13 +230,18 @@ class PodProbes:
         message = f"Container {container.name} failed {kind.lower()} probe"
         if (container.restart_policy or pod.spec.restart_policy) != "Never":
             message += ", will be restarted"
+        runtime = self._host.context.runtime
         while self._runs.get(container.name) is run and not self._host.to_end:
             try:
-                return await self._stop(run.status, grace, message)
+                # It may have ended by itself meanwhile, and the probe have failed of that.
+                if (await runtime.container_status(run.status.id)).state is ContainerState.RUNNING:
+                    await self._stop(run.status, grace, message)
+                return
+            except NotFound:
+                return
             except RuntimeFailure as error:
                 self._host.record("", WARNING, "FailedKillPod", f"error killing pod: {error}")
                 await asyncio.sleep(_STOP_RETRY)
-        return None
 
 
 def _has_probes(container: Container) -> bool:
