@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,3 +86,24 @@ def test_hooks_run_in_the_container(instance: TestInstance) -> None:
         release = '{"metadata": {"finalizers": null}}'
         instance.kubectl("patch", "pod", "hooked", "--type=merge", "-p", release, check=True)
     instance.kubectl("wait", "--for=delete", "pod/hooked", "--timeout=30s")
+
+
+def test_containers_that_share_their_processes_see_each_other_and_begin_anew_with_the_first(
+    instance: TestInstance,
+) -> None:
+    instance.create(shared("one", shell("a", LOOP), shell("b", "sleep 5000"), shareProcessNamespace=True))
+    instance.wait("one")
+    look = "cat /proc/1/cmdline; echo; ps -o args; (true &); sleep 0.2; grep -h State /proc/[0-9]*/status"
+    seen = instance.kubectl("exec", "one", "-c", "a", "--", "sh", "-c", look).stdout
+    assert seen.startswith("/pause")
+    assert "sleep 5000" in seen
+    assert "zombie" not in seen
+    pids = instance.run("pgrep", "-x", "pause").stdout.split()
+    own = [pid for pid in pids if f"podstead-{instance.name}/" in Path(f"/proc/{pid}/cgroup").read_text()]
+    instance.run("kill", "-9", *own, check=True)
+
+    def restarted() -> bool:
+        statuses = instance.get("pod", "one")["status"]["containerStatuses"]
+        return all(one["restartCount"] == 1 and one["ready"] for one in statuses)
+
+    instance.until(restarted)

@@ -155,6 +155,7 @@ class PodStarting:
             hosts_file=directory / _HOSTS,
             resolv_conf=directory / "resolv.conf",
             log_directory=paths.pod_log_dir(meta.namespace, meta.name, meta.uid),
+            shared_pid=spec.share_process_namespace,
         )
         try:
             directory.mkdir(parents=True, exist_ok=True)

@@ -99,6 +99,8 @@ class SandboxConfig:
     resolv_conf: Path
     log_directory: Path
     labels: Mapping[str, str] = field(default_factory=dict)
+    shared_pid: bool = False
+    """All its containers are in one PID namespace (CRI: NamespaceMode POD); it ends with the first process there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from podstead import clock
-from podstead.node.runtime import conmon, spec, users
+from podstead.node.runtime import conmon, pause, spec, users
 from podstead.node.runtime.base import (
     ContainerConfig,
     ContainerEvent,
@@ -145,7 +145,8 @@ class Containers:
 
     async def create(self, sandbox: Sandbox, config: ContainerConfig) -> Container:
         """Create; a caller that is cancelled leaves one that `remove` takes away. Raises CreateFailed."""
-        image = await self._tools.images.image_status(config.image_id)
+        own = pause.LABEL in config.labels
+        image = pause.IMAGE if own else await self._tools.images.image_status(config.image_id)
         if image is None:
             raise CreateFailed(f'image "{config.image}" is not on this node', "CreateContainerError")
         if not sandbox.ready:
@@ -207,7 +208,10 @@ class Containers:
         tools, record, bundle = self._tools, container.record, container.bundle
         bundle.mkdir(mode=0o700, parents=True)
         rootfs = bundle / "rootfs"
-        await tools.images.mount_rootfs(image, self.writable_dir(record.id), rootfs)
+        if image is pause.IMAGE:
+            await asyncio.to_thread(pause.make_rootfs, rootfs)
+        else:
+            await tools.images.mount_rootfs(image, self.writable_dir(record.id), rootfs)
         user = users.resolve(rootfs, config.user, config.security)
         tools.cgroups.prepare_pod(record.pod_uid)
         around = spec.Surroundings(
@@ -220,9 +224,12 @@ class Containers:
             cgroups_path=self._cgroups_path(record),
             unified_cgroups=tools.cgroups.unified,
             swap_limited=tools.cgroups.swap_limited,
-            target_pid=self._target_pid(config),
+            target_pid=self._target_pid(config.target_id or sandbox.record.pause),
         )
-        (bundle / "config.json").write_bytes(msgspec.json.encode(spec.build(config, user, around)))
+        built = spec.build(config, user, around)
+        if image is pause.IMAGE:
+            built["mounts"] = pause.needed(built["mounts"])
+        (bundle / "config.json").write_bytes(msgspec.json.encode(built))
         config.log_path.parent.mkdir(parents=True, exist_ok=True)
         return conmon.Launch(
             container_id=record.id,
@@ -236,13 +243,13 @@ class Containers:
             tty=config.tty,
         )
 
-    def _target_pid(self, config: ContainerConfig) -> int:
-        """Return the process of the container that `config` names as its target; raises CreateFailed if it has none."""
-        if not config.target_id:
+    def _target_pid(self, target_id: str) -> int:
+        """Return the process of the container whose PID namespace is joined; raises CreateFailed if it has none."""
+        if not target_id:
             return 0
-        target = self.by_id.get(config.target_id)
+        target = self.by_id.get(target_id)
         if target is None or not target.running or target.record.init is None:
-            message = f"target container {config.target_id[:12]} is not running"
+            message = f"target container {target_id[:12]} is not running"
             raise CreateFailed(message, "CreateContainerConfigError")
         return target.record.init.pid
 
@@ -350,6 +357,8 @@ class Containers:
             record.reason = "OOMKilled"
         else:
             record.reason = "Error"
+        if record.joined_pid and record.boot == boot_id():
+            self._tools.cgroups.kill(self._cgroups_path(record))
         self.records.save_if_possible(record)
         container.ended.set()
         self.events.put_nowait(ContainerEvent(record.id, record.pod_uid))
@@ -423,6 +432,7 @@ def _new_record(sandbox: Sandbox, config: ContainerConfig, image: Image, runtime
         log_path=str(config.log_path),
         labels=dict(config.labels),
         created_at=clock.now(),
+        joined_pid=bool(config.target_id or sandbox.record.pause),
         stop_signal=stop_signal(config.stop_signal or image.config.stop_signal),
         boot=boot_id(),
         runtime=runtime,

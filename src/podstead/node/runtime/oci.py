@@ -6,11 +6,12 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import replace
 from pathlib import Path
 
 from podstead.linux import mounts
 from podstead.node.runtime import exec as oci_exec
-from podstead.node.runtime import portforward
+from podstead.node.runtime import pause, portforward
 from podstead.node.runtime.adoption import Adoption
 from podstead.node.runtime.attach import ConmonAttach
 from podstead.node.runtime.base import (
@@ -107,7 +108,21 @@ class OCIRuntime:
     # -- sandboxes
 
     async def run_pod_sandbox(self, config: SandboxConfig) -> SandboxStatus:
-        return (await self._sandboxes.run(config)).status()
+        sandbox = await self._sandboxes.run(config)
+        if config.shared_pid:
+            await self._share_pid(sandbox, config)
+        return sandbox.status()
+
+    async def _share_pid(self, sandbox: Sandbox, config: SandboxConfig) -> None:
+        """Start the first process of the sandbox's PID namespace, which nothing but a process keeps alive."""
+        try:
+            container = await self._containers.create(sandbox, pause.config(config.log_directory))
+            await self._containers.start(container, sandbox)
+            sandbox.record.pause = container.record.id
+            self._sandboxes.records.save(sandbox.record)
+        except (OSError, RuntimeFailure) as error:
+            await self.remove_pod_sandbox(sandbox.record.id)
+            raise RuntimeFailure(f"cannot share the PID namespace: {error}", "FailedCreatePodSandBox") from error
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         sandbox = self._known_sandbox(sandbox_id)
@@ -131,7 +146,14 @@ class OCIRuntime:
         await _told(self._sandboxes.remove(sandbox))
 
     async def list_sandboxes(self) -> list[SandboxStatus]:
-        return [sandbox.status() for sandbox in self._sandboxes.by_id.values()]
+        return [self._sandbox_status(sandbox) for sandbox in self._sandboxes.by_id.values()]
+
+    def _sandbox_status(self, sandbox: Sandbox) -> SandboxStatus:
+        status = sandbox.status()
+        if not sandbox.record.shared_pid:
+            return status
+        first = self._containers.by_id.get(sandbox.record.pause)
+        return replace(status, ready=status.ready and first is not None and first.running)
 
     def _known_sandbox(self, sandbox_id: str) -> Sandbox | None:
         return self._sandboxes.by_id.get(sandbox_id)
@@ -159,7 +181,8 @@ class OCIRuntime:
             await _told(self._containers.remove(container))
 
     async def list_containers(self) -> list[ContainerStatus]:
-        return [container.status() for container in self._containers.by_id.values()]
+        listed = self._containers.by_id.values()
+        return [container.status() for container in listed if pause.LABEL not in container.record.labels]
 
     async def container_status(self, container_id: str) -> ContainerStatus:
         return self._containers.get(container_id).status()

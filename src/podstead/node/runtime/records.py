@@ -108,6 +108,9 @@ class SandboxRecord(msgspec.Struct):
     phase: SandboxPhase = SandboxPhase.MAKING
     ip: str = ""
     plumbed: bool = False
+    shared_pid: bool = False
+    pause: str = ""
+    """Id of the container whose PID namespace all of them share; empty until it runs."""
 
 
 class ContainerRecord(msgspec.Struct):
@@ -125,6 +128,8 @@ class ContainerRecord(msgspec.Struct):
     runtime: Binary
     """What made it goes on with it, whatever makes the next."""
     stop_signal: int = 15
+    joined_pid: bool = False
+    """It is in another container's PID namespace: its processes do not end with its first."""
     phase: Phase = Phase.CREATING
     monitor: ProcessIdentity | None = None
     init: ProcessIdentity | None = None

@@ -91,6 +91,7 @@ class Sandboxes:
                 resolv_conf=str(config.resolv_conf),
                 log_directory=str(config.log_directory),
                 labels=dict(config.labels),
+                shared_pid=config.shared_pid,
                 created_at=clock.now(),
                 boot=boot_id(),
             )

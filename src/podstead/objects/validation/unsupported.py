@@ -167,6 +167,7 @@ TABLE: Mapping[str, Row] = {
                 "schedulerName",
                 "serviceAccount",
                 "serviceAccountName",
+                "shareProcessNamespace",
                 "terminationGracePeriodSeconds",
             }
         ),
@@ -197,7 +198,6 @@ TABLE: Mapping[str, Row] = {
             "preemptionPolicy": ("PreemptLowerPriority", "Never"),
             "resources": ({},),
             "setHostnameAsFQDN": (False,),
-            "shareProcessNamespace": (False,),
         },
         refused={"dnsPolicy": ("ClusterFirstWithHostNet",)},
         check=_pod_spec,
