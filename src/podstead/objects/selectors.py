@@ -141,6 +141,14 @@ def label_selector_from_object(selector: Mapping[str, Any] | None) -> LabelSelec
     return LabelSelector(tuple(requirements))
 
 
+def selector_text(selector: Mapping[str, Any] | None) -> str:
+    """Return a metav1.LabelSelector object in the words of a query, sorted by key. Raises ValueError."""
+    exact = (selector or {}).get("matchLabels") or {}
+    others = label_selector_from_object(selector).requirements[len(exact) :]
+    equal = [Requirement(key, Operator.EQUALS, frozenset((value,))) for key, value in exact.items()]
+    return str(LabelSelector(tuple(sorted((*equal, *others), key=lambda requirement: requirement.key))))
+
+
 def parse_field_selector(text: str) -> FieldSelector:
     r"""Parse `metadata.name=x,status.phase!=Running`; `\,`, `\=` and `\\` stand for themselves. Raises ValueError."""
     terms: list[tuple[str, str, str]] = []

@@ -78,6 +78,10 @@ class Entry:
 
     @property
     def namespace(self) -> str:
+        if self.key:
+            # /registry/GROUP/PLURAL/[NAMESPACE/]NAME
+            parts = self.key.split("/")
+            return parts[4] if len(parts) > 5 else ""
         namespace: str = self.object["metadata"].get("namespace", "")
         return namespace
 

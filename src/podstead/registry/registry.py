@@ -175,7 +175,7 @@ class Registry:
         if core is None:
             return
         now = clock.now()
-        old = [entry for entry in core.cache.scan(core.cache.prefix) if expired(entry.object, now)]
+        old = [entry for entry in core.cache.scan(core.cache.prefix) if expired(entry.encoded, now)]
         outcomes = await asyncio.gather(*(core.commit_delete(entry) for entry in old), return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, Lost):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from podstead.objects import errors, meta, schema
 from podstead.objects.exchange import PatchType
 from podstead.objects.patch import json_patch, merge_patch
-from podstead.objects.selectors import LabelSelector, Operator, Requirement, label_selector_from_object
+from podstead.objects.selectors import selector_text
 from podstead.objects.strategic import strategic_merge_patch
 from podstead.registry.apply import apply_scale
 from podstead.registry.core import Core, Object
@@ -28,7 +28,7 @@ def scale_of(core: Core, entry: Entry) -> Entry:
     if core.info.kind == "ReplicationController":
         selector = {"matchLabels": selector}
     shown = {"replicas": status.get("replicas", 0)}
-    if text := _selector_text(selector):
+    if text := selector_text(selector):
         shown["selector"] = text
     return unstored(
         {
@@ -39,18 +39,6 @@ def scale_of(core: Core, entry: Entry) -> Entry:
             "status": shown,
         }
     )
-
-
-def _selector_text(selector: Object) -> str:
-    """A label selector as the query of a list spells it."""
-    equal = [Requirement(key, Operator.EQUALS, frozenset((value,))) for key, value in _labels(selector)]
-    expressions = {"matchExpressions": selector.get("matchExpressions") or ()}
-    others = label_selector_from_object(expressions).requirements
-    return str(LabelSelector(tuple(sorted((*equal, *others), key=lambda requirement: requirement.key))))
-
-
-def _labels(selector: Object) -> Iterable[tuple[str, str]]:
-    return (selector.get("matchLabels") or {}).items()
 
 
 async def put_scale(

@@ -7,7 +7,7 @@ from typing import Any
 
 from podstead.apiserver.tables.base import Column, Object
 from podstead.objects.quantity import Quantity
-from podstead.objects.selectors import Operator, Requirement, label_selector_from_object
+from podstead.objects.selectors import selector_text
 
 NONE, UNSET, UNKNOWN = "<none>", "<unset>", "<unknown>"
 
@@ -49,15 +49,6 @@ def containers(template: Mapping[str, Any] | None) -> list[str]:
 def labels(given: Mapping[str, str] | None) -> str:
     """Return `a=b,c=d`, sorted, or `<none>`."""
     return ",".join(f"{key}={value}" for key, value in sorted((given or {}).items())) or NONE
-
-
-def selector_text(selector: Mapping[str, Any] | None) -> str:
-    """Return a metav1.LabelSelector in the words of a query, sorted by key; raises ValueError where it is not valid."""
-    exact = (selector or {}).get("matchLabels") or {}
-    checked = label_selector_from_object(selector).requirements
-    requirements = [Requirement(key, Operator.EQUALS, frozenset((value,))) for key, value in exact.items()]
-    requirements += checked[len(exact) :]
-    return ",".join(map(str, sorted(requirements, key=lambda requirement: requirement.key)))
 
 
 def selector(given: Mapping[str, Any] | None) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
+from msgspec import Struct
+from msgspec.json import Decoder
+
 from podstead import clock
 from podstead.registry.entry import Entry
 from podstead.registry.strategies.base import Object, Strategy, text
@@ -47,9 +50,7 @@ class NewEventStrategy(EventStrategy):
 
     def fields_of(self, entry: Entry) -> dict[str, str]:
         # What the entry keeps is for the labels of the other version.
-        metadata = entry.object["metadata"]
-        own = {"metadata.name": metadata.get("name", ""), "metadata.namespace": metadata.get("namespace", "")}
-        return self.fields(entry.object) | own
+        return self.fields(entry.object) | {"metadata.name": entry.name, "metadata.namespace": entry.namespace}
 
 
 def _stored_label(label: str) -> str:
@@ -58,16 +59,33 @@ def _stored_label(label: str) -> str:
     return label.replace("regarding.", "involvedObject.")
 
 
-def expired(event: Object, now: datetime) -> bool:
-    """Tell whether an event's latest occurrence is more than TIME_TO_LIVE ago."""
-    moments = [
-        event["metadata"].get("creationTimestamp"),
-        event.get("lastTimestamp"),
-        event.get("eventTime"),
-        (event.get("series") or {}).get("lastObservedTime"),
-    ]
+class _Created(Struct, rename="camel"):
+    creation_timestamp: str | None = None
+
+
+class _Series(Struct, rename="camel"):
+    last_observed_time: str | None = None
+
+
+class _Moments(Struct, rename="camel"):
+    metadata: _Created
+    last_timestamp: str | None = None
+    event_time: str | None = None
+    series: _Series | None = None
+
+
+_decode_moments = Decoder(_Moments).decode
+
+
+def expired(encoded: bytes, now: datetime) -> bool:
+    """Tell whether the latest occurrence of an encoded event is more than TIME_TO_LIVE ago.
+
+    Of the event no more is decoded than that: every one is asked every minute.
+    """
+    event = _decode_moments(encoded)
+    observed = event.series.last_observed_time if event.series is not None else None
     latest: datetime | None = None
-    for moment in moments:
+    for moment in (event.metadata.creation_timestamp, event.last_timestamp, event.event_time, observed):
         try:
             parsed = clock.parse(moment) if moment else None
         except ValueError:
