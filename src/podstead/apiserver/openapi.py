@@ -63,7 +63,8 @@ class OpenApi:
         if wanted_hash and wanted_hash != current:
             return Answer(b"", 301, headers={"Location": f"{_PREFIX}/{name}?hash={current}"})
         media_type = _choose(_PREFIX, accept)
-        answer = await self._document(name, media_type, current, lambda: self._build(name, media_type))
+        etag = current if media_type == JSON else _digest(current, media_type)
+        answer = await self._document(name, media_type, etag, lambda: self._build(name, media_type))
         if wanted_hash:
             headers = {**answer.headers, "Cache-Control": "public, immutable"}
             return Answer(answer.body, 200, answer.content_type, headers, answer.gzipped)
