@@ -156,6 +156,13 @@ class Api:
             nodes = (await answer.json())["items"]
         return str(nodes[0]["status"]["nodeInfo"]["containerRuntimeVersion"])
 
+    async def send(self, method: str, path: str, body: Any, content_type: str = "application/json") -> None:
+        """Send one request; raises PodsteadFailed for an answer that is no success."""
+        headers = {"Content-Type": content_type}
+        async with self._session.request(method, path, data=json.dumps(body), headers=headers) as answer:
+            if answer.status >= 300:
+                raise PodsteadFailed(f"{method} {path}: {answer.status} {await answer.text()}")
+
     async def _create(self, manifest: dict[str, Any]) -> None:
         async with self._session.post(PODS, json=manifest) as answer:
             if answer.status != 201:
