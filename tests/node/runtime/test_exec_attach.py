@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import pty
+import re
 import struct
 import termios
 from collections.abc import AsyncIterator
@@ -58,16 +59,16 @@ async def test_command_has_the_containers_environment_user_and_rights(pod: Pod, 
 @pytest.mark.parametrize(
     ("command", "text", "code"),
     [
-        ("nosuch", 'exec: "nosuch": executable file not found in $PATH', 127),
+        ("nosuch", r'exec: "nosuch": executable file not found in \$PATH', 127),
         ("/bin/nosuch", "no such file or directory", 127),
-        ("/etc", "permission denied", 126),
+        ("/etc", "permission denied|is a directory|is not a regular file", 126),  # each release has words of its own
     ],
 )
 async def test_command_that_cannot_start_is_told(pod: Pod, sleeper: str, command: str, text: str, code: int) -> None:
     process = await pod.runtime.exec(sleeper, ExecConfig([command]))
     with pytest.raises(CreateFailed) as caught:
         await process.wait()
-    assert text in str(caught.value)
+    assert re.search(text, str(caught.value))
     assert caught.value.exit_code == code
 
 

@@ -21,7 +21,7 @@ from podstead.node.runtime.terminal import fit
 _NOT_FOUND = ("executable file not found", "no such file or directory")
 # Seconds: how long an OCI runtime takes at least to make a command's pty, how long it may, and to be done with it.
 _FIRST_LOOK, _LAST_LOOK, _SETTLING = 0.005, 10.0, 2.0
-_NOT_EXECUTABLE = ("permission denied", "exec format error")
+_NOT_EXECUTABLE = ("permission denied", "exec format error", "is a directory", "not a regular file")
 
 
 class OCIExec:
