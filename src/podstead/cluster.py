@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import logging
 import socket
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from podstead.apiserver.server import ApiServer, TlsFiles
 from podstead.client.base import Client
 from podstead.client.supervise import supervise
+from podstead.controllers.certificates import ClientCertificateSigner
 from podstead.controllers.garbage import GarbageCollector
 from podstead.controllers.namespaces import NamespaceController
 from podstead.controllers.scheduler import Scheduler
@@ -34,6 +36,7 @@ from podstead.paths import Paths
 from podstead.pki import Pki, admin_kubeconfig
 from podstead.registry.bootstrap import make_system_objects
 from podstead.registry.registry import Registry
+from podstead.signing import sign_client
 from podstead.store.sqlite import SQLiteStore
 from podstead.tokens import TokenKeys
 
@@ -133,9 +136,13 @@ class Cluster:
         async with asyncio.TaskGroup() as group:
             defaults = NamespaceDefaults(_controller(registry, "namespace-defaults"), pki.ca_certificate.read_text())
             namespaces = NamespaceController(_controller(registry, "namespace-controller"))
+            signer = ClientCertificateSigner(
+                _controller(registry, "certificate-controller"), functools.partial(sign_client, pki.authority)
+            )
             scheduler = Scheduler(registry.client(UserInfo("system:kube-scheduler", (SYSTEM_MASTERS,))))
             group.create_task(supervise("namespace defaults", defaults.run, failing=self._failing))
             group.create_task(supervise("namespaces", namespaces.run, failing=self._failing))
+            group.create_task(supervise("signing of certificates", signer.run, failing=self._failing))
             group.create_task(supervise("scheduler", scheduler.run, failing=self._failing))
             group.create_task(_set_up_network(rooms, agent, api), name="network")
             group.create_task(supervise("volumes", rooms.volumes.run), name="volumes")

@@ -89,6 +89,11 @@ class Pki:
         return self.directory / "ca.crt"
 
     @property
+    def authority(self) -> Path:
+        """Key and certificate of the authority in one PEM file."""
+        return self.directory / "ca.pem"
+
+    @property
     def server_pem(self) -> Path:
         """Key and certificate of the API server, as ssl.SSLContext.load_cert_chain takes them."""
         return self.directory / "apiserver.pem"
@@ -179,7 +184,7 @@ class Pki:
     # -- the authority
 
     def _ensure_ca(self) -> None:
-        path = self.directory / "ca.pem"
+        path = self.authority
         record = self._known(path)
         if record is None and path.exists():
             record = _inspect(path)

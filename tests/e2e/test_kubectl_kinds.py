@@ -100,6 +100,7 @@ def test_a_signing_request_says_who_asked(instance: TestInstance) -> None:
         assert spec["username"] == "kubernetes-admin"
         assert "system:masters" in spec["groups"]
         assert instance.kubectl("certificate", "approve", "every", check=True).stdout.endswith(" approved\n")
+        instance.kubectl("wait", "csr/every", "--for=jsonpath={.status.certificate}", "--timeout=20s", check=True)
         assert "Approved" in instance.kubectl("get", "csr", "every", check=True).stdout
     finally:
         instance.kubectl("delete", "csr", "every", "--ignore-not-found")

@@ -121,6 +121,7 @@ _ACTED_ON = {
     "/v1/secrets": "node agent (image pulls)",
     "/v1/serviceaccounts": "admission of pods",
     "apiextensions.k8s.io/v1/customresourcedefinitions": "whoever reads it",
+    "certificates.k8s.io/v1/certificatesigningrequests": "signer of client certificates",
     "apps/v1/controllerrevisions": "whoever reads it",
     "coordination.k8s.io/v1/leases": "whoever reads it",
     "events.k8s.io/v1/events": "expiry, after an hour",

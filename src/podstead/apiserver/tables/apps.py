@@ -13,11 +13,11 @@ from podstead.apiserver.tables.cells import (
     containers,
     labels,
     selector,
-    selector_text,
     spec_of,
     status_of,
     text,
 )
+from podstead.objects.selectors import selector_text
 
 
 def _desired(obj: Object) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from podstead.registry.admission.base import Attributes, Base, Chain, Lookup, Operation, Plugin
+from podstead.registry.admission.certificate_subject import CertificateSubjectRestriction
 from podstead.registry.admission.default_toleration_seconds import DefaultTolerationSeconds
 from podstead.registry.admission.namespace_lifecycle import NamespaceLifecycle
 from podstead.registry.admission.priority import Priority
@@ -13,4 +14,12 @@ __all__ = ["Attributes", "Base", "Chain", "Lookup", "Operation", "Plugin", "defa
 
 def default_chain(lookup: Lookup) -> Chain:
     """Return the plugins that are always on, in Kubernetes' order."""
-    return Chain([NamespaceLifecycle(lookup), ServiceAccount(lookup), DefaultTolerationSeconds(), Priority(lookup)])
+    return Chain(
+        [
+            NamespaceLifecycle(lookup),
+            ServiceAccount(lookup),
+            DefaultTolerationSeconds(),
+            Priority(lookup),
+            CertificateSubjectRestriction(),
+        ]
+    )
