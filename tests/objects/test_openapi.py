@@ -16,7 +16,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV2SpecValidator, OpenAPIV30SpecValidator
 
 from podstead.objects import kinds, openapi, schema, wire
-from podstead.objects.definitions import META
+from podstead.objects.definitions import META, definition_of
 from podstead.objects.errors import StatusError, path_not_found
 
 DOCUMENT = openapi.v3_document("", "v1", kinds.SERVED)
@@ -117,6 +117,12 @@ def test_without_descriptions_it_is_said_how_to_get_them(monkeypatch: pytest.Mon
     assert openapi.descriptions() == {}
     for schema_ in ("io.k8s.api.core.v1.Pod", "io.k8s.api.core.v1.PodSpec"):
         assert "pip install 'podstead[explain]'" in SCHEMAS[schema_]["description"]
+
+
+def test_every_kind_is_described_where_descriptions_are_installed() -> None:
+    texts = openapi.descriptions()
+    for info in kinds.DISCOVERED:
+        assert texts[definition_of(info.group, info.version, info.kind).name].description, info.resource
 
 
 @pytest.mark.parametrize(("group", "version"), [("", "v1"), ("apps", "v1"), ("coordination.k8s.io", "v1")])
