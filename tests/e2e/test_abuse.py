@@ -98,7 +98,8 @@ def test_idle_connections_leave_others_served(abused: TestInstance, wire: Wire) 
             connection = wire.connect(anonymous=True)
             connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n" + (b"GET /livez" if number % 2 else b""))
             idle.append(connection)
-        assert descriptors(abused) > before + count - 10
+        # The first of many may have been idle for the 180 s that are allowed when the last one comes.
+        assert descriptors(abused) > before + (0.5 if LONG else 0.99) * count
         assert (memory(abused) - at_first) / count < 100 * 1024
         made = wire.post(CONFIGMAPS, json.dumps({"metadata": {"name": "served"}}))
         assert made.code == 201
