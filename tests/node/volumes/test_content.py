@@ -221,7 +221,7 @@ async def test_changes_are_shown_in_every_pod_and_what_is_deleted_stays(
     ]
     await client.patch("configmaps", "m", "default", {"data": {"a": "2", "b": None}})
     await until(lambda: all(listed(path) == {"a": "2"} for path in paths))
-    assert sorted(entry.name for entry in paths[0].iterdir())[1:] == ["..data", "a"]
+    await until(lambda: sorted(entry.name for entry in paths[0].iterdir())[1:] == ["..data", "a"])
     await manager.tear_down("uid-0")
     before = (paths[1] / "..data").readlink()
     await client.patch("configmaps", "other", "default", {"data": {"a": "2"}})

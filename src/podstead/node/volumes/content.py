@@ -261,7 +261,8 @@ class Contents:
         if any(not shown.ready for shown in stale):
             self.listener(uid, "")
         present = [shown for shown in stale if shown.ready]
-        for shown, error in zip(present, await self._fill(present), strict=True):
+        errors = await self._fill(present)
+        for shown, error in zip(present, errors, strict=True):
             if error is not None:
                 shown.retry_at = clock.now().timestamp() + _RETRY
                 log.warning("%s is not up to date: %s", shown.path, error)
@@ -274,7 +275,11 @@ class Contents:
         known: dict[Reference, Object | None] = {}
         outcomes = [(shown, await self._collect(shown, known)) for shown in volumes]
         work = [(shown, files) for shown, files in outcomes if not isinstance(files, VolumeError)]
-        written = dict(zip((shown for shown, _ in work), await asyncio.to_thread(_write_all, work), strict=True))
+        # Cleaning comes behind what other pods are to show.
+        published = await asyncio.to_thread(_each, _publish, work)
+        done = [one for one, error in zip(work, published, strict=True) if error is None]
+        cleaned = await asyncio.to_thread(_each, _clean, done)
+        written = {shown: error for (shown, _), error in zip([*work, *done], [*published, *cleaned], strict=True)}
         errors = [files if isinstance(files, VolumeError) else written[shown] for shown, files in outcomes]
         for (shown, _), error in zip(outcomes, errors, strict=True):
             if error is None:
@@ -298,23 +303,34 @@ def _shown_of(pod: Pod) -> tuple[object, ...]:
     return pod.metadata.labels, pod.metadata.annotations, [container.resources for container in containers]
 
 
-def _write_all(work: list[tuple[Shown, dict[str, File]]]) -> list[VolumeError | None]:
-    return [_write(shown, files) for shown, files in work]
+Step = Callable[[Shown, dict[str, File]], None]
 
 
-def _write(shown: Shown, files: dict[str, File]) -> VolumeError | None:
-    path = shown.path
+def _each(step: Step, work: list[tuple[Shown, dict[str, File]]]) -> list[VolumeError | None]:
+    return [_outcome(step, shown, files) for shown, files in work]
+
+
+def _outcome(step: Step, shown: Shown, files: dict[str, File]) -> VolumeError | None:
     try:
-        if not path.is_dir():
-            path.mkdir()
+        step(shown, files)
+    except (OSError, ValueError) as error:
+        return VolumeError(str(error))
+    return None
+
+
+def _publish(shown: Shown, files: dict[str, File]) -> None:
+    path = shown.path
+    if not shown.ready:
+        path.mkdir(exist_ok=True)
         if not shown.type.in_memory:
             path.chmod(_DISK_MODE)
         elif not is_tmpfs_root(path):
             mounts.mount_tmpfs(path, mode=_MEMORY_MODE, swap=False)
-        atomic.write(path, files, shown.pod.spec.security_context.fs_group)
-    except (OSError, ValueError) as error:
-        return VolumeError(str(error))
-    return None
+    atomic.publish(path, files, shown.pod.spec.security_context.fs_group)
+
+
+def _clean(shown: Shown, files: dict[str, File]) -> None:
+    atomic.clean(shown.path, files)
 
 
 class ContentPlugin:
