@@ -81,6 +81,11 @@ class Paths:
     def pods(self) -> Path:
         return self.data / "pods"
 
+    @property
+    def seccomp_profiles(self) -> Path:
+        """Where an administrator puts the profiles that pods name as Localhost."""
+        return self.data / "seccomp"
+
     def pod(self, uid: str) -> Path:
         return self.pods / uid
 
@@ -110,6 +115,11 @@ class Paths:
     def network_state(self) -> Path:
         """One file an address given out, its content the sandbox's id."""
         return self.data / "network"
+
+    @property
+    def host_ports(self) -> Path:
+        """One file a sandbox to which ports of the host lead."""
+        return self.data / "hostports"
 
     # -- mounts, sockets
     @property

@@ -113,10 +113,13 @@ def test_a_pod_with_a_fault_is_refused_by_field(refused: Any, manifest: dict[str
         ({}, {"volumes": [{"name": "h", "hostPath": {"path": "/"}}]}, "spec.volumes[0].hostPath"),
         ({}, {"volumes": [{"name": "c", "configMap": {"name": "c"}}]}, "spec.volumes[0].configMap"),
         ({}, {"initContainers": [{"name": "i", "image": "centos:7"}]}, "spec.initContainers"),
-        ({}, {"securityContext": {"fsGroup": 5}}, "spec.securityContext.fsGroup"),
-        ({}, {"hostNetwork": True}, "spec.hostNetwork"),
+        ({}, {"hostUsers": False}, "spec.hostUsers"),
+        (
+            {"securityContext": {"seLinuxOptions": {"level": "s0"}}},
+            {},
+            "spec.containers[0].securityContext.seLinuxOptions",
+        ),
         ({}, {"shareProcessNamespace": True}, "spec.shareProcessNamespace"),
-        ({"envFrom": [{"configMapRef": {"name": "c"}}]}, {}, "spec.containers[0].envFrom"),
         ({"lifecycle": {"preStop": {"exec": {"command": ["true"]}}}}, {}, "spec.containers[0].lifecycle"),
         (
             {"volumeMounts": [{"name": "v", "mountPath": "/m", "subPath": "s"}]},

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from podstead.node.containers import ConfigError, Surroundings, container_config, expand
+from podstead.node.containers import Surroundings, container_config
+from podstead.node.environment import ConfigError, expand
 from podstead.node.runtime.base import ContainerConfig, Image, ImageConfig
 from podstead.objects.pod import from_object
 

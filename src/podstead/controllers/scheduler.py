@@ -1,7 +1,7 @@
 """The scheduler: binds each pod that has no node to one that can hold it, and says why where none can.
 
-Filters: the node's name, readiness, spec.unschedulable and taints, nodeSelector, and requests (cpu, memory,
-ephemeral-storage, number of pods) against what is left. Of the nodes that fit, the one with most left wins.
+Filters: the node's name, readiness, spec.unschedulable and taints, nodeSelector, the host's ports, and requests (cpu,
+memory, ephemeral-storage, number of pods) against what is left. Of the nodes that fit, the one with most left wins.
 Of the pods that wait, one with the highest priority is next.
 Source: Kubernetes documentation, "Kubernetes Scheduler", "Taints and Tolerations".
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from podstead import clock
@@ -19,6 +19,7 @@ from podstead.client.events import NORMAL, WARNING, EventRecorder, reference
 from podstead.client.informer import Informer, key_of
 from podstead.controllers.base import WorkQueue
 from podstead.objects.errors import StatusError
+from podstead.objects.hostports import HostPort, conflict, taken
 from podstead.objects.pod import Pod, Toleration, from_object, pod_requests
 from podstead.objects.quantity import Quantity
 
@@ -29,16 +30,17 @@ _DONE = ("Succeeded", "Failed")
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a pod asks of a node, in thousandths (cpu: millicores; bytes times 1,000)."""
+    """What a pod asks of a node, in thousandths (cpu: millicores; bytes times 1,000), and its ports there."""
 
     amounts: Mapping[str, int]
+    ports: frozenset[HostPort] = frozenset()
 
     @classmethod
     def of(cls, pod: Pod) -> Demand:
         amounts = Counter[str]({"pods": 1000})
         asked = pod_requests(pod)
         amounts.update({resource: asked[resource].milli() for resource in _RESOURCES if resource in asked})
-        return cls(amounts)
+        return cls(amounts, taken(pod))
 
 
 def tolerates(tolerations: Iterable[Toleration], taint: Mapping[str, str]) -> bool:
@@ -165,6 +167,8 @@ class Scheduler:
         for node in self._nodes.store.values():
             used = self._usage(node["metadata"]["name"])
             why = misfit(pod, demand, node, used)
+            if why is None and conflict(demand.ports, self._ports_of(node["metadata"]["name"])):
+                why = "node(s) didn't have free ports for the requested pod ports"
             if why is None:
                 fitting.append((used.get("pods", 0), node["metadata"]["name"]))
             else:
@@ -180,6 +184,9 @@ class Scheduler:
             if bound == node:
                 total.update(demand.amounts)
         return total
+
+    def _ports_of(self, node: str) -> Iterator[HostPort]:
+        return (port for bound, demand in self._used.values() if bound == node for port in demand.ports)
 
     async def _bind(self, obj: Object, key: str, node: str, demand: Demand) -> None:
         meta = obj["metadata"]

@@ -68,8 +68,8 @@ def make_own_mount(directory: Path) -> None:
     mount("none", directory, flags=MS_SHARED)
 
 
-def mount_tmpfs(target: Path, *, size: int = 0, mode: int = 0o777, swap: bool = True) -> None:
-    """Mount an empty tmpfs of `size` bytes (0: the kernel's default, half of the memory) whose root has `mode`.
+def mount_tmpfs(target: Path, *, size: int = 0, mode: int = 0o777, group: int = 0, swap: bool = True) -> None:
+    """Mount an empty tmpfs of `size` bytes (0: the kernel's default, half of the memory), its root of `mode`, `group`.
 
     Without `swap` its pages stay in memory, where the kernel can promise that (tmpfs(5) noswap, Linux 6.4).
 
@@ -89,7 +89,10 @@ def mount_tmpfs(target: Path, *, size: int = 0, mode: int = 0o777, swap: bool = 
     finally:
         os.close(context)
     try:
-        Path(f"/proc/self/fd/{tree}").chmod(mode)
+        root = Path(f"/proc/self/fd/{tree}")
+        if group:
+            os.chown(root, -1, group)
+        root.chmod(mode)
         _descriptor(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
     finally:
         os.close(tree)

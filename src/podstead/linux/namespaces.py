@@ -7,7 +7,7 @@ import ctypes
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ T = TypeVar("T")
 CLONE_FS = 0x200
 CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWNET = 0x20000, 0x4000000, 0x8000000, 0x40000000
 _KINDS = {"uts": CLONE_NEWUTS, "ipc": CLONE_NEWIPC, "net": CLONE_NEWNET}
+ALL = tuple(_KINDS)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -110,17 +111,25 @@ def _in_thread(work: Callable[[], T]) -> T:
     return outcome.result()
 
 
-async def pin(directory: Path, hostname: str) -> None:
-    """Make new UTS (named `hostname`), IPC and network namespaces and pin them at directory/{uts,ipc,net}.
+async def pin(
+    directory: Path, hostname: str, kinds: Iterable[str] = ALL, sysctls: Mapping[str, str] | None = None
+) -> None:
+    """Make new namespaces of `kinds` (UTS, named `hostname`, IPC and network) and pin them at directory/{uts,ipc,net}.
 
-    What an earlier call pinned there is let go.
+    `sysctls`, named with dots, are set in them. What an earlier call pinned there is let go. Raises OSError.
     """
+    wanted = [kind for kind in _KINDS if kind in kinds]
 
     def work() -> None:
-        unshare(CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET)
-        socket.sethostname(hostname)
+        if wanted:
+            unshare(sum(_KINDS[kind] for kind in wanted))
+        if "uts" in wanted:
+            socket.sethostname(hostname)
+        for name, value in (sysctls or {}).items():
+            # The kernel shows those of the thread that looks.
+            Path("/proc/sys", *name.split(".")).write_text(value)
         directory.mkdir(parents=True, exist_ok=True)
-        for kind in _KINDS:
+        for kind in wanted:
             target = directory / kind
             _let_go(target)
             target.touch()

@@ -13,13 +13,13 @@ from podstead.client.events import WARNING, EventRecorder
 from podstead.client.informer import Informer
 from podstead.client.supervise import supervise
 from podstead.linux.remove import remove_tree
-from podstead.node import info
-from podstead.node.containers import service_variables
+from podstead.node import admission, info
 from podstead.node.context import NodeContext, Volumes
 from podstead.node.decisions import by_name
 from podstead.node.lease import NodeLease
 from podstead.node.registration import Registration
 from podstead.node.runtime.base import ContainerState, ContainerStatus, ImageService, Runtime, SandboxStatus
+from podstead.node.services import ServiceLinks
 from podstead.node.status import default_waiting
 from podstead.node.status_writer import StatusWriter
 from podstead.node.worker import PodWorker
@@ -72,6 +72,8 @@ class Agent:
             node_name=parts.name,
             host_ip=parts.host_ip,
             memory_capacity=info.memory_capacity(),
+            services=ServiceLinks(parts.client),
+            allocatable=lambda: info.allocatable(parts.paths.data),
         )
         self._pods = Informer(parts.client, "pods", field_selector=f"spec.nodeName={parts.name}")
         self._pods.on_add = self._pod_changed
@@ -90,7 +92,7 @@ class Agent:
 
     def api_is_at(self, host: str, port: int) -> None:
         """Tell the containers that start from now on where pods reach the API server."""
-        self._context.services = service_variables(host, port)
+        self._context.services.api_is_at(host, port)
 
     def network_is_ready(self) -> None:
         """Pods may be plumbed from now on."""
@@ -121,6 +123,7 @@ class Agent:
             self._group = group
             self._keep(group, "statuses", self._statuses.run)
             self._keep(group, "events", self._recorder.run)
+            self._keep(group, "services", self._context.services.run)
             self._keep(group, "pods", self._pods.run)
             self._keep(group, "exits", self._follow_exits)
             self._registration.record("Starting", "Starting kubelet.")
@@ -155,9 +158,20 @@ class Agent:
             worker.update(obj)
             return
         assert self._group is not None
-        worker = self._workers[uid] = PodWorker(self._context, obj)
+        worker = PodWorker(self._context, obj)
+        self._admit(worker)
+        self._workers[uid] = worker
         name = f"pod {worker.state.pod.full_name}"
         self._group.create_task(self._work(uid, worker, name), name=name)
+
+    def _admit(self, worker: PodWorker) -> None:
+        """Have a pod that this node cannot run as it asks fail, before anything of it is made."""
+        state = worker.state
+        others = [other.state.pod for other in self._workers.values() if not other.state.to_end]
+        refusal = None if state.to_end else admission.refusal(state.pod, others)
+        if refusal is not None:
+            state.failure = refusal.reason, f"Pod was rejected: {refusal.message}"
+            state.record("", WARNING, refusal.reason, refusal.message)
 
     def _pod_deleted(self, obj: Object) -> None:
         if (worker := self._workers.get(obj["metadata"]["uid"])) is not None:

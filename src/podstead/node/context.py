@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ from podstead.client.base import Client
 from podstead.client.events import EventRecorder
 from podstead.node.backoff import Backoff
 from podstead.node.runtime.base import ContainerStatus, ImageService, Runtime
+from podstead.node.services import ServiceLinks
 from podstead.node.status_writer import StatusWriter
 from podstead.objects.pod import Pod
 from podstead.paths import Paths
@@ -76,7 +77,8 @@ class NodeContext:
     node_name: str
     host_ip: str
     memory_capacity: int
-    services: Mapping[str, str] = field(default_factory=dict)
-    """Variables of every container: where services are."""
+    services: ServiceLinks
+    allocatable: Callable[[], Mapping[str, str]]
+    """What the node can give: the downward API's limits where none is set."""
     pull_backoff: Backoff = field(default_factory=Backoff)
     network_ready: asyncio.Event = field(default_factory=asyncio.Event)

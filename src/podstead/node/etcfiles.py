@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from podstead.objects.pod import DNSConfig, HostAlias
+from podstead.objects.pod import DNSConfig, HostAlias, Pod
 
 MAX_NAMESERVERS, MAX_SEARCHES, MAX_SEARCH_CHARACTERS = 3, 32, 2048
 """Kubernetes' limits (Customizing DNS Service; KEP-2595 for the searches)."""
@@ -16,7 +16,12 @@ FALLBACK_NAMESERVERS = ("8.8.8.8", "8.8.4.4")
 """For a pod on a host whose only nameservers are loopback or IPv6 addresses (a pod cannot reach them), where none of
 the files below tells the real ones. The same choice as Docker's. A host without any nameserver gives its pods none."""
 
+CLUSTER_DOMAIN = "cluster.local"
+_SEARCH_LENGTH = 253
+_HOSTNAME_LIMIT, _KERNEL_NAME_LIMIT = 63, 64
+
 _HOST = Path("/etc/resolv.conf")
+_HOST_HOSTS = Path("/etc/hosts")
 _UPSTREAM = (Path("/run/systemd/resolve/resolv.conf"), Path("/run/NetworkManager/no-stub-resolv.conf"))
 """Where systemd-resolved and NetworkManager (with dnsmasq) keep the real nameservers behind their local one."""
 
@@ -29,15 +34,73 @@ fe00::0\tip6-mcastprefix
 fe00::1\tip6-allnodes
 fe00::2\tip6-allrouters
 """
+_HOSTS_OF_HOST = "# Kubernetes-managed hosts file (host network).\n"
 
 
-def hosts_file(ip: str, hostname: str, aliases: Iterable[HostAlias] = ()) -> str:
-    """Return the contents of a pod's /etc/hosts, as the kubelet lays them out."""
-    lines = [f"{ip}\t{hostname}"]
+@dataclass(frozen=True, slots=True)
+class PodName:
+    """`host` is the short name, `domain` empty without a subdomain; `kernel` what hostname(1) says."""
+
+    host: str
+    domain: str = ""
+    kernel: str = ""
+
+
+def pod_name(pod: Pod) -> PodName:
+    """Return the pod's names (Kubernetes: "DNS for Services and Pods", hostname, subdomain, setHostnameAsFQDN).
+
+    Raises ValueError where the whole name is asked for and the kernel takes none as long.
+    """
+    spec, meta = pod.spec, pod.metadata
+    if spec.hostname_override is not None:
+        host = _cut(spec.hostname_override)
+        return PodName(host, kernel=host)
+    host = _cut(spec.hostname or meta.name)
+    if not spec.subdomain:
+        return PodName(host, kernel=host)
+    domain = f"{spec.subdomain}.{meta.namespace}.svc.{CLUSTER_DOMAIN}"
+    whole = f"{host}.{domain}"
+    if not spec.set_hostname_as_fqdn:
+        return PodName(host, domain, host)
+    if len(whole) > _KERNEL_NAME_LIMIT:
+        raise ValueError(
+            f"failed to construct FQDN from Pod hostname and cluster domain, FQDN {whole} is too long "
+            f"({_KERNEL_NAME_LIMIT} characters is the max, {len(whole)} characters requested)"
+        )
+    return PodName(host, domain, whole)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _HOSTNAME_LIMIT else name[:_HOSTNAME_LIMIT].rstrip("-.")
+
+
+def hosts_file(
+    ip: str,
+    name: PodName,
+    aliases: Iterable[HostAlias] = (),
+    *,
+    host_network: bool = False,
+    host_hosts_path: Path = _HOST_HOSTS,
+) -> str:
+    """Return the contents of a pod's /etc/hosts, as the kubelet lays them out; on the host's network the host's own."""
+    if host_network:
+        # A host without the file is as one whose file is empty.
+        own = host_hosts_path.read_text(errors="replace") if host_hosts_path.is_file() else ""
+        text = _HOSTS_OF_HOST + own
+    else:
+        text = _HOSTS + (f"{ip}\t{name.host}.{name.domain}\t{name.host}\n" if name.domain else f"{ip}\t{name.host}\n")
     extra = ["\t".join((alias.ip, *alias.hostnames)) for alias in aliases]
     if extra:
-        lines += ["", "# Entries added by HostAliases.", *extra]
-    return _HOSTS + "".join(f"{line}\n" for line in lines)
+        extra = ["", "# Entries added by HostAliases.", *extra]
+    return text + "".join(f"{line}\n" for line in extra)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvConf:
+    """Contents of a pod's /etc/resolv.conf. `warnings`: events (reason, message) with `{pod}` for the pod's name."""
+
+    text: str
+    warnings: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -48,37 +111,57 @@ class _Resolver:
     searches: list[str] = field(default_factory=list)
     options: dict[str, str] = field(default_factory=dict)
 
-    def text(self) -> str:
-        lines = []
-        searches = _limited(self.searches)
+    def limited(self) -> ResolvConf:
+        """Return the file, what is beyond Kubernetes' limits left off and told."""
+        warnings, lines = [], []
+        searches, servers = _limited(self.searches), self.nameservers[:MAX_NAMESERVERS]
+        if len(servers) < len(self.nameservers):
+            text = (
+                "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is:"
+            )
+            warnings.append(("DNSConfigForming", f"{text} {' '.join(servers)}"))
+        if len(searches) < len(self.searches):
+            text = "Search Line limits were exceeded, some search paths have been omitted, the applied search line is:"
+            warnings.append(("DNSConfigForming", f"{text} {' '.join(searches)}"))
         if searches:
             lines.append("search " + " ".join(searches))
-        lines += [f"nameserver {server}" for server in self.nameservers[:MAX_NAMESERVERS]]
+        lines += [f"nameserver {server}" for server in servers]
         if self.options:
             words = (f"{name}:{value}" if value else name for name, value in self.options.items())
             lines.append("options " + " ".join(words))
-        return "".join(f"{line}\n" for line in lines)
+        return ResolvConf("".join(f"{line}\n" for line in lines), tuple(warnings))
 
 
-def resolv_conf(policy: str, dns_config: DNSConfig, host_resolv_conf_path: Path = _HOST) -> str:
-    """Return the contents of a pod's /etc/resolv.conf.
+def resolv_conf(
+    policy: str, dns_config: DNSConfig, host_resolv_conf_path: Path = _HOST, *, host_network: bool = False
+) -> ResolvConf:
+    """Return the contents of a pod's /etc/resolv.conf, and what the pod is to be warned of.
 
     `policy` is spec.dnsPolicy: None takes `dns_config` alone, all others begin with the host's (there is no cluster
-    DNS, and without one Kubernetes treats ClusterFirst as Default) and `dns_config` adds to it: nameservers and
-    searches that are not there yet, options by name. What is beyond Kubernetes' limits is left off.
+    DNS, and without one Kubernetes treats ClusterFirst as Default, with a warning) and `dns_config` adds to it:
+    nameservers and searches that are not there yet, options by name. What is beyond Kubernetes' limits is left off.
     """
-    resolver = _Resolver() if policy == "None" else _of_host(host_resolv_conf_path)
+    resolver = _Resolver() if policy == "None" else _of_host(host_resolv_conf_path, host_network)
     resolver.nameservers = _unique([*resolver.nameservers, *dns_config.nameservers])
     resolver.searches = _unique([*resolver.searches, *dns_config.searches])
     for option in dns_config.options:
         resolver.options[option.name] = option.value or ""
-    return resolver.text()
+    made = resolver.limited()
+    asks_cluster = policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not host_network)
+    return ResolvConf(made.text, (_MISSING_DNS, *made.warnings)) if asks_cluster else made
 
 
-def _of_host(path: Path) -> _Resolver:
-    """Return the host's resolver with those nameservers that a pod can reach."""
+_MISSING_DNS = (
+    "MissingClusterDNS",
+    'pod: "{pod}". kubelet does not have ClusterDNS IP configured and cannot create Pod using "ClusterFirst" policy. '
+    'Falling back to "Default" policy.',
+)
+
+
+def _of_host(path: Path, host_network: bool) -> _Resolver:
+    """Return the host's resolver with those nameservers that a pod can reach, which is all of them on its network."""
     resolver = _parse(path)
-    if not resolver.nameservers:
+    if host_network or not resolver.nameservers:
         return resolver
     usable = [server for server in resolver.nameservers if _reachable(server)]
     if not usable:
@@ -126,10 +209,13 @@ def _unique(values: Iterable[str]) -> list[str]:
 
 
 def _limited(searches: Sequence[str]) -> list[str]:
-    """Return the searches within the limits: 32, and 2,048 characters in all, blanks between them included."""
+    """Return the searches within the limits: 32, 253 characters each (longer ones are a danger to glibc's resolver),
+    and 2,048 characters in all, blanks between them included."""
     kept: list[str] = []
     length = 0
     for search in searches[:MAX_SEARCHES]:
+        if len(search) > _SEARCH_LENGTH:
+            continue
         length += len(search) + (1 if kept else 0)
         if length > MAX_SEARCH_CHARACTERS:
             break

@@ -43,6 +43,11 @@ def capacity(data: Path) -> dict[str, str]:
     }
 
 
+def allocatable(data: Path) -> dict[str, str]:
+    """Return what pods may have of the capacity."""
+    return capacity(data)
+
+
 def addresses(name: str, internal_ip: str) -> list[dict[str, str]]:
     return [{"type": "InternalIP", "address": internal_ip}, {"type": "Hostname", "address": name}]
 

@@ -131,10 +131,10 @@ class Registration:
                 self.record(reason, f"Node {self._name} status is now: {reason}")
 
     def _status(self, old: Object) -> dict[str, Any]:
-        capacity = info.capacity(self._paths.data)
+        data = self._paths.data
         return {
-            "capacity": capacity,
-            "allocatable": capacity,
+            "capacity": info.capacity(data),
+            "allocatable": info.allocatable(data),
             "addresses": info.addresses(self._name, self._host_ip),
             "nodeInfo": info.system_info(f"{self._runtime.name}://{self._runtime.version}"),
             "conditions": self._conditions(old),

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from podstead import clock
 from podstead.client.events import NORMAL, WARNING
-from podstead.node.containers import ConfigError, Surroundings, container_config
+from podstead.node.configsources import ConfigSources
+from podstead.node.containers import Surroundings, container_config
 from podstead.node.decisions import changed, finished, restarts, superfluous
-from podstead.node.etcfiles import hosts_file, resolv_conf
+from podstead.node.environment import Addresses, ConfigError, Sources
 from podstead.node.hooks import HookFailed
 from podstead.node.planning import BACK_OFF, CONFIG_RETRY, Planner, Step, back_off_key
 from podstead.node.pulling import ImagePuller
@@ -21,9 +22,9 @@ from podstead.node.runtime.base import (
     ContainerStatus,
     CreateFailed,
     RuntimeFailure,
-    SandboxConfig,
     SandboxStatus,
 )
+from podstead.node.sandboxing import PodSandbox
 from podstead.node.state import PassFailed, PodState
 from podstead.node.status import Waiting
 from podstead.node.stopping import ContainerStopper
@@ -32,7 +33,6 @@ from podstead.objects.pod import Container
 
 _PATIENCE = 0.25
 """Seconds for sandbox and volumes before a first status is written without them."""
-_HOSTS = "etc-hosts"
 DEADLINE_EXCEEDED = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
 
@@ -44,12 +44,15 @@ class PodStarting:
         self._stopper = stopper
         self._context = state.context
         self._puller = ImagePuller(state.context, state.pod, state.record, state.wake)
+        self._sandbox = PodSandbox(state)
+        self._sources = ConfigSources(state.context.client, state.pod.metadata.namespace, state.wake)
         self._volumes: Mapping[str, Path] | None = None
         self._planner = Planner(state, self._puller)
         self._announced = False
 
     async def close(self) -> None:
         await self._puller.close()
+        await self._sources.close()
 
     async def one_pass(self) -> float | None:
         left = self._deadline_left()
@@ -117,7 +120,8 @@ class PodStarting:
         """Return the sandbox and the volumes, made at once where they are missing; raises PassFailed."""
         late = None if self._announced else asyncio.create_task(self._announce_late())
         try:
-            sandbox, volumes = await asyncio.gather(self._sandbox(), self._set_up_volumes(), return_exceptions=True)
+            made = self._sandbox.ensure(), self._set_up_volumes()
+            sandbox, volumes = await asyncio.gather(*made, return_exceptions=True)
         finally:
             if late is not None:
                 late.cancel()
@@ -134,51 +138,6 @@ class PodStarting:
         """Where sandbox or volumes take their time, write what is so far; else the first status comes with them."""
         await asyncio.sleep(_PATIENCE)
         await self.state.publish()
-
-    async def _sandbox(self) -> SandboxStatus:
-        present = await self.state.sandbox()
-        if present is not None and present.ready:
-            self._write_hosts(present)
-            return present
-        pod, paths = self.state.pod, self._context.paths
-        await self._context.network_ready.wait()
-        if present is not None:
-            self.state.record("", NORMAL, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
-            await self._context.runtime.stop_pod_sandbox(present.id)
-        meta, spec = pod.metadata, pod.spec
-        directory = paths.pod(self.state.uid)
-        config = SandboxConfig(
-            namespace=meta.namespace,
-            name=meta.name,
-            uid=meta.uid,
-            hostname=self._hostname,
-            hosts_file=directory / _HOSTS,
-            resolv_conf=directory / "resolv.conf",
-            log_directory=paths.pod_log_dir(meta.namespace, meta.name, meta.uid),
-            shared_pid=spec.share_process_namespace,
-        )
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / _HOSTS).unlink(missing_ok=True)
-            config.resolv_conf.write_text(resolv_conf(spec.dns_policy, spec.dns_config))
-            status = await self._context.runtime.run_pod_sandbox(config)
-            self._write_hosts(status)
-        except (RuntimeFailure, OSError) as error:
-            raise PassFailed("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}") from error
-        return status
-
-    @property
-    def _hostname(self) -> str:
-        return self.state.pod.spec.hostname or self.state.pod.metadata.name[:63].rstrip("-.")
-
-    def _write_hosts(self, sandbox: SandboxStatus) -> None:
-        """Write /etc/hosts unless it is there: a server that ended just after it made the sandbox wrote none."""
-        hosts = self._context.paths.pod(self.state.uid) / _HOSTS
-        if hosts.exists():
-            return
-        fresh = hosts.with_suffix(".new")
-        fresh.write_text(hosts_file(sandbox.ip, self._hostname, self.state.pod.spec.host_aliases))
-        fresh.replace(hosts)
 
     async def _set_up_volumes(self) -> Mapping[str, Path]:
         if self._volumes is None:
@@ -214,10 +173,13 @@ class PodStarting:
             return step.container_id
         container = step.container
         try:
-            surroundings = await asyncio.to_thread(self._place, container, step.attempt, volumes)
+            sources = await self._read(container, sandbox)
+            surroundings = await asyncio.to_thread(self._place, container, step.attempt, volumes, sources)
             config = container_config(self.state.pod, container, step.image, step.attempt, surroundings, step.target_id)
             container_id = await self._context.runtime.create_container(sandbox.id, self._with_life(config, container))
         except ConfigError as error:
+            if error.missing is not None:
+                self._sources.wait_for(error.missing)
             self.state.waiting[container.name] = Waiting(error.reason, str(error))
             self.state.record(container.name, WARNING, "Failed", f"Error: {error}")
             return ""
@@ -238,7 +200,17 @@ class PodStarting:
         labels = {**config.labels, BACK_OFF: str(delay)} if delay else config.labels
         return replace(config, stop_signal=container.lifecycle.stop_signal, labels=labels)
 
-    def _place(self, container: Container, attempt: int, volumes: Mapping[str, Path]) -> Surroundings:
+    async def _read(self, container: Container, sandbox: SandboxStatus) -> Sources:
+        """Return what the container's variables are made from. Raises ConfigError."""
+        context, pod = self._context, self.state.pod
+        return Sources(
+            services=await context.services.variables(pod),
+            objects=await self._sources.read(container) if container.env or container.env_from else {},
+            addresses=Addresses(sandbox.ip, context.host_ip),
+            allocatable=context.allocatable(),
+        )
+
+    def _place(self, container: Container, attempt: int, volumes: Mapping[str, Path], sources: Sources) -> Surroundings:
         """Make the directory of the log and the file for the termination message."""
         paths, meta = self._context.paths, self.state.pod.metadata
         log = paths.pod_log_dir(meta.namespace, meta.name, meta.uid) / container.name / f"{attempt}.log"
@@ -247,7 +219,8 @@ class PodStarting:
         message.parent.mkdir(parents=True, exist_ok=True)
         message.touch()
         message.chmod(0o666)
-        return Surroundings(volumes, log, message, self._context.memory_capacity, self._context.services)
+        capacity = self._context.memory_capacity
+        return Surroundings(volumes, log, message, capacity, sources, paths.seccomp_profiles)
 
     async def _start(self, step: Step, container_id: str) -> float | None:
         """Start it; returns the delay to the next pass: 0 where it failed, for the restart policy decides then."""

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import field
 
+from podstead.objects.environ import ContainerPort, EnvFromSource, EnvVar, Sysctl
 from podstead.objects.lifecycle import Lifecycle, RestartRule
 from podstead.objects.probe import PodReadinessGate, Probe
 from podstead.objects.quantity import ZERO, Quantity, QuantityText
@@ -55,6 +56,7 @@ class SeccompProfile(_Struct, frozen=True, kw_only=True):
 
     type: str = ""
     localhost_profile: str = ""
+    """A path below the node's folder of profiles."""
 
 
 class Capabilities(_Struct, frozen=True, kw_only=True):
@@ -74,6 +76,7 @@ class SecurityContext(_Struct, frozen=True, kw_only=True):
     read_only_root_filesystem: bool = False
     allow_privilege_escalation: bool | None = None
     capabilities: Capabilities = Capabilities()
+    proc_mount: str = "Default"
     seccomp_profile: SeccompProfile | None = None
 
 
@@ -84,23 +87,13 @@ class PodSecurityContext(_Struct, frozen=True, kw_only=True):
     run_as_group: int | None = None
     run_as_non_root: bool | None = None
     supplemental_groups: tuple[int, ...] = ()
+    supplemental_groups_policy: str = "Merge"
+    """Strict: the image's /etc/group adds none."""
     fs_group: int | None = None
+    """Owns the pod's volumes, and every container is a member."""
+    fs_group_change_policy: str = "Always"
+    sysctls: tuple[Sysctl, ...] = ()
     seccomp_profile: SeccompProfile | None = None
-
-
-class EnvVar(_Struct, frozen=True, kw_only=True):
-    """A variable with a plain value; $(NAME) in it is expanded by the node."""
-
-    name: str = ""
-    value: str = ""
-
-
-class ContainerPort(_Struct, frozen=True, kw_only=True):
-    """Informational: every port of a pod can be reached."""
-
-    container_port: int = 0
-    name: str = ""
-    protocol: str = "TCP"
 
 
 class ResourceRequirements(_Struct, frozen=True, kw_only=True):
@@ -146,6 +139,7 @@ class Container(_Struct, frozen=True, kw_only=True):
     args: tuple[str, ...] = ()
     working_dir: str = ""
     env: tuple[EnvVar, ...] = ()
+    env_from: tuple[EnvFromSource, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
     resources: ResourceRequirements = ResourceRequirements()
     volume_mounts: tuple[VolumeMount, ...] = ()
@@ -223,6 +217,16 @@ class PodSpec(_Struct, frozen=True, kw_only=True):
     node_name: str = ""
     node_selector: dict[str, str] = {}  # noqa: RUF012 - msgspec copies it
     hostname: str = ""
+    subdomain: str = ""
+    set_hostname_as_fqdn: bool = field(default=False, name="setHostnameAsFQDN")
+    hostname_override: str | None = None
+    enable_service_links: bool = True
+    host_network: bool = False
+    host_pid: bool = field(default=False, name="hostPID")
+    host_ipc: bool = field(default=False, name="hostIPC")
+    host_users: bool = True
+    runtime_class_name: str | None = None
+    overhead: dict[str, QuantityText] = {}  # noqa: RUF012 - msgspec copies it
     host_aliases: tuple[HostAlias, ...] = ()
     readiness_gates: tuple[PodReadinessGate, ...] = ()
     dns_policy: str = "ClusterFirst"
@@ -386,8 +390,14 @@ def effective_security_context(pod: Pod, container: Container) -> SecurityContex
     )
 
 
+def running_containers(pod: Pod) -> tuple[Container, ...]:
+    """The containers that run as long as the pod does: its own and the sidecars among its init containers."""
+    return (*pod.spec.containers, *pod.spec.sidecars)
+
+
 def pod_requests(pod: Pod) -> dict[str, Quantity]:
-    """What the pod asks of a node, by resource name: what runs at once, at the moment that asks for most (KEP-753)."""
+    """What the pod asks of a node, by resource name: what runs at once, at the moment that asks for most (KEP-753), and
+    the overhead of its runtime class (KEP-688)."""
     total: dict[str, Quantity] = {}
     for container in pod.spec.containers:
         _add(total, _requests(container))
@@ -403,6 +413,7 @@ def pod_requests(pod: Pod) -> dict[str, Quantity]:
             _add(moment, beside)
         _raise_to(peak, moment)
     _raise_to(total, peak)
+    _add(total, {name: Quantity.parse(amount) for name, amount in pod.spec.overhead.items()})
     return total
 
 

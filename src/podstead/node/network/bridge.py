@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from podstead.linux import namespaces
 from podstead.linux import netlink as nl
 from podstead.node.network import firewall
 from podstead.node.network.addresses import AddressPool
-from podstead.node.runtime.base import RuntimeFailure
+from podstead.node.network.hostports import HostPorts
+from podstead.node.runtime.base import PortMapping, RuntimeFailure
 from podstead.node.settled import settled
 from podstead.paths import Paths
 
@@ -47,10 +49,13 @@ class BridgeNetwork:
         self._bridge = paths.bridge
         self._table = paths.nft_table
         self._pool = AddressPool(paths.network_state, subnet)
+        self._ports = HostPorts(paths.host_ports, paths.nft_table)
         self._group = (int(paths.short_id, 16) & 0x7FFFFFFF) | 1
         """The links' group, by which they are removed together."""
         self._mtu = 1500
         self._warning: str | None = None
+        self._local_route = False
+        """Whether the host's loopback address may be a packet's sender on the bridge."""
 
     @property
     def name(self) -> str:
@@ -68,7 +73,8 @@ class BridgeNetwork:
 
     async def setup(self) -> None:
         """Make the bridge, the nftables table and forwarding; raises RuntimeFailure (reason NetworkNotReady)."""
-        rules = firewall.script(self._table, self._bridge, self.subnet)
+        ports = self._ports.rules(self._bridge, self.subnet)
+        rules = firewall.script(self._table, self._bridge, self.subnet, ports)
         warning, *outcomes = await asyncio.gather(
             firewall.blocker(self._bridge),
             firewall.apply(rules),
@@ -100,8 +106,17 @@ class BridgeNetwork:
                 reason="FailedCreatePodSandBox",
             ) from error
 
+    async def publish(self, sandbox_id: str, ports: Sequence[PortMapping]) -> None:
+        """Have the host's ports lead to the sandbox's until `detach`; raises RuntimeFailure."""
+        address = self._pool.allocate(sandbox_id)
+        await settled(self._ports.publish(sandbox_id, str(address), ports))
+        if not self._local_route:
+            await asyncio.to_thread(Path(f"/proc/sys/net/ipv4/conf/{self._bridge}/route_localnet").write_text, "1")
+            self._local_route = True
+
     async def detach(self, sandbox_id: str) -> None:
-        """Take the links away and give the address back; unknown ids are not an error."""
+        """Take ports and links away and give the address back; unknown ids are not an error."""
+        await settled(self._ports.withdraw(sandbox_id))
         address = self._pool.address_of(sandbox_id)
         if address is None:
             return
@@ -110,7 +125,7 @@ class BridgeNetwork:
 
     async def sweep(self, known: set[str]) -> None:
         """Detach every sandbox that is not `known`, and remove links of this instance that no sandbox holds."""
-        for sandbox_id in self._pool.sandboxes():
+        for sandbox_id in {*self._pool.sandboxes(), *self._ports.sandboxes()}:
             if sandbox_id not in known:
                 await self.detach(sandbox_id)
         addresses = (self._pool.address_of(sandbox_id) for sandbox_id in self._pool.sandboxes())
@@ -124,6 +139,7 @@ class BridgeNetwork:
         """
         await asyncio.to_thread(self._remove_links, set[str](), bridge=True)
         await firewall.apply(firewall.removal(self._table))
+        self._ports.clear()
         self._pool.clear()
 
     # -- in threads

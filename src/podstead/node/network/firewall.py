@@ -15,8 +15,8 @@ _TIMEOUT = 120.0
 _IPTABLES_LEGACY, _LEGACY_TABLES = "iptables-legacy", Path("/proc/net/ip_tables_names")
 
 
-def script(table: str, bridge: str, subnet: IPv4Network) -> str:
-    """Return nft's input that replaces the table in one transaction."""
+def script(table: str, bridge: str, subnet: IPv4Network, more: str = "") -> str:
+    """Return nft's input that replaces the table in one transaction; `more` goes into it."""
     return f"""\
 {removal(table)}
 table ip {table} {{
@@ -29,7 +29,7 @@ table ip {table} {{
     iifname "{bridge}" accept
     oifname "{bridge}" accept
   }}
-}}
+{more}}}
 """
 
 

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from podstead import clock
 from podstead.client.base import Object
 from podstead.client.events import WARNING
-from podstead.node.containers import expand
 from podstead.node.context import NodeContext
+from podstead.node.environment import expand
 from podstead.node.probes.actions import Target, execute
 from podstead.node.probes.result import Outcome, Result
 from podstead.node.probes.worker import Kind, ProbeWorker

@@ -57,7 +57,7 @@ class Adoption:
         record = sandbox.record
         if record.phase is SandboxPhase.STOPPED:
             return
-        whole = record.boot == boot_id() and pinned(sandbox.directory, self._mounted)
+        whole = record.boot == boot_id() and pinned(sandbox, self._mounted)
         if record.phase is SandboxPhase.MAKING or not whole:
             await self._sandboxes.release(sandbox)
 

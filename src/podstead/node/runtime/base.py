@@ -77,13 +77,25 @@ class Security:
     run_as_user: int | None = None
     run_as_group: int | None = None
     supplemental_groups: tuple[int, ...] = ()
+    groups_of_image: bool = True
+    """The user's groups in the image's /etc/group are added (supplementalGroupsPolicy Merge; KEP-3619)."""
     privileged: bool = False
     readonly_rootfs: bool = False
     allow_privilege_escalation: bool = True
     capabilities_add: tuple[str, ...] = ()
     capabilities_drop: tuple[str, ...] = ()
     seccomp: str = "Unconfined"
-    """`Unconfined` or `RuntimeDefault`."""
+    """`Unconfined`, `RuntimeDefault` or `localhost/` and the absolute path of a profile."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortMapping:
+    """A port of the host that leads to one of the pod; `protocol` TCP, UDP or SCTP, `host_ip` empty: every address."""
+
+    protocol: str
+    host_port: int
+    container_port: int
+    host_ip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,15 @@ class SandboxConfig:
     labels: Mapping[str, str] = field(default_factory=dict)
     shared_pid: bool = False
     """All its containers are in one PID namespace (CRI: NamespaceMode POD); it ends with the first process there."""
+    host_address: str = ""
+    """Set for a pod on the host's network (and under its name): the address that it has there."""
+    host_ipc: bool = False
+    host_pid: bool = False
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of the sandbox's own namespaces, with dots."""
+    ports: Sequence[PortMapping] = ()
+    handler: str = ""
+    """Which OCI runtime makes the containers (CRI's runtime handler); empty: the node's choice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,8 +341,12 @@ class PodNetwork(Protocol):
         """Plumb the namespace pinned at `netns` with the allocated address. Idempotent."""
         ...
 
+    async def publish(self, sandbox_id: str, ports: Sequence[PortMapping]) -> None:
+        """Have the host's ports lead to the sandbox's until `detach`. Idempotent; raises RuntimeFailure."""
+        ...
+
     async def detach(self, sandbox_id: str) -> None:
-        """Take the links away and give the address back; unknown ids are not an error."""
+        """Take ports and links away and give the address back; unknown ids are not an error."""
         ...
 
 

@@ -95,6 +95,15 @@ class Chooser:
             failures[name] = f"does not work here: {finding.failure}"
         raise RuntimeFailure("; ".join(f"the OCI runtime {name} {failure}" for name, failure in failures.items()))
 
+    async def binary(self, name: str) -> Binary:
+        """Return the runtime of that name, proved to work, without choosing it for all. Raises RuntimeFailure."""
+        path = shutil.which(name)
+        finding = await self._find_out(path, again=True) if path is not None else None
+        if finding is None or finding.failure:
+            failure = f"does not work here: {finding.failure}" if finding else "is not installed"
+            raise RuntimeFailure(f"the OCI runtime {name} {failure}")
+        return Binary(finding.path, finding.private_mounts)
+
     def _settle(self, finding: Finding, reason: str) -> Choice:
         description = f"{finding.name} {finding.version} ({reason})"
         if description != self._memory.description:

@@ -119,9 +119,13 @@ class Commands:
 
     async def use(self, binary: Binary) -> None:
         """Make new containers with it from now on."""
+        await self.prepare(binary)
+        self._current = self.of(binary)
+
+    async def prepare(self, binary: Binary) -> None:
+        """Have it ready to make containers."""
         if binary.private_mounts:
             await self._views.prepare()
-        self._current = self.of(binary)
 
     def of(self, binary: Binary) -> RuntimeCommand:
         """Return the command for what was made with `binary`."""

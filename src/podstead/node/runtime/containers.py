@@ -152,7 +152,7 @@ class Containers:
         if not sandbox.ready:
             raise CreateFailed(f"sandbox {sandbox.record.id[:12]} is not ready", "CreateContainerError")
         # Here is where a container with an rshared mount gets runc in place of one in a private mount namespace.
-        record = _new_record(sandbox, config, image, self._tools.commands.current.binary)
+        record = _new_record(sandbox, config, image, sandbox.record.runtime or self._tools.commands.current.binary)
         try:
             self.records.save(record)
         except OSError as error:
@@ -225,6 +225,8 @@ class Containers:
             unified_cgroups=tools.cgroups.unified,
             swap_limited=tools.cgroups.swap_limited,
             target_pid=self._target_pid(config.target_id or sandbox.record.pause),
+            own_namespaces=sandbox.kinds,
+            host_pid=sandbox.record.host_pid,
         )
         built = spec.build(config, user, around)
         if image is pause.IMAGE:
@@ -432,7 +434,7 @@ def _new_record(sandbox: Sandbox, config: ContainerConfig, image: Image, runtime
         log_path=str(config.log_path),
         labels=dict(config.labels),
         created_at=clock.now(),
-        joined_pid=bool(config.target_id or sandbox.record.pause),
+        joined_pid=bool(config.target_id or sandbox.record.pause or sandbox.record.host_pid),
         stop_signal=stop_signal(config.stop_signal or image.config.stop_signal),
         boot=boot_id(),
         runtime=runtime,

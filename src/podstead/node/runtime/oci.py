@@ -29,10 +29,10 @@ from podstead.node.runtime.base import (
     SandboxStatus,
 )
 from podstead.node.runtime.cgroups import ROOT, Cgroups
-from podstead.node.runtime.choice import AUTOMATIC, Choice, Chooser
+from podstead.node.runtime.choice import AUTOMATIC, CANDIDATES, Choice, Chooser
 from podstead.node.runtime.command import Commands
 from podstead.node.runtime.containers import Container, Containers, Tools
-from podstead.node.runtime.records import Phase
+from podstead.node.runtime.records import Binary, Phase
 from podstead.node.runtime.sandboxes import Sandbox, Sandboxes
 from podstead.node.runtime.views import MountViews
 from podstead.paths import Paths
@@ -60,6 +60,8 @@ class OCIRuntime:
         tools = Tools(paths, images, self._commands, conmon_path, self._cgroups)
         self._containers = Containers(tools, self._sandboxes, limit=2 * (os.cpu_count() or 1))
         self._choice: Choice | None = None
+        self._handlers: dict[str, Binary] = {}
+        """By a RuntimeClass's handler, once a pod has asked for it."""
 
     @property
     def name(self) -> str:
@@ -108,7 +110,7 @@ class OCIRuntime:
     # -- sandboxes
 
     async def run_pod_sandbox(self, config: SandboxConfig) -> SandboxStatus:
-        sandbox = await self._sandboxes.run(config)
+        sandbox = await self._sandboxes.run(config, await self._handler(config.handler))
         if config.shared_pid:
             await self._share_pid(sandbox, config)
         return sandbox.status()
@@ -123,6 +125,18 @@ class OCIRuntime:
         except (OSError, RuntimeFailure) as error:
             await self.remove_pod_sandbox(sandbox.record.id)
             raise RuntimeFailure(f"cannot share the PID namespace: {error}", "FailedCreatePodSandBox") from error
+
+    async def _handler(self, name: str) -> Binary | None:
+        """Return the OCI runtime that a pod asks for by its handler; raises RuntimeFailure where it is none of ours."""
+        if not name:
+            return None
+        if name not in self._handlers:
+            if name not in CANDIDATES:
+                raise RuntimeFailure(f'no runtime for "{name}" is configured')
+            binary = await Chooser(self._paths, self._cgroups, self._views).binary(name)
+            await self._commands.prepare(binary)
+            self._handlers[name] = binary
+        return self._handlers[name]
 
     async def stop_pod_sandbox(self, sandbox_id: str) -> None:
         sandbox = self._known_sandbox(sandbox_id)
@@ -197,7 +211,7 @@ class OCIRuntime:
         sandbox = self._sandboxes.get(sandbox_id)
         if not sandbox.ready:
             raise NotFound(f"sandbox {sandbox_id[:12]} is not running")
-        return await portforward.connect(sandbox.directory / "net", port)
+        return await portforward.connect(sandbox.netns, port)
 
     async def attach(self, container_id: str) -> AttachStream:
         container = self._containers.get(container_id)

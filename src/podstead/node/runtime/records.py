@@ -19,6 +19,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from podstead.node.runtime.base import PortMapping
+
 _log = logging.getLogger(__name__)
 
 
@@ -111,6 +113,13 @@ class SandboxRecord(msgspec.Struct):
     shared_pid: bool = False
     pause: str = ""
     """Id of the container whose PID namespace all of them share; empty until it runs."""
+    host_network: bool = False
+    host_ipc: bool = False
+    host_pid: bool = False
+    sysctls: dict[str, str] = {}
+    ports: list[PortMapping] = []
+    runtime: Binary | None = None
+    """What makes its containers; None: what the node has chosen."""
 
 
 class ContainerRecord(msgspec.Struct):

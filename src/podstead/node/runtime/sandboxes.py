@@ -10,7 +10,7 @@ from podstead import clock
 from podstead.linux import mounts, namespaces
 from podstead.node.runtime.base import CreateFailed, NotFound, PodNetwork, RuntimeFailure, SandboxConfig, SandboxStatus
 from podstead.node.runtime.cgroups import Cgroups
-from podstead.node.runtime.records import RecordFolder, SandboxPhase, SandboxRecord, boot_id
+from podstead.node.runtime.records import Binary, RecordFolder, SandboxPhase, SandboxRecord, boot_id
 from podstead.paths import Paths
 
 SHM_BYTES = 64 << 20
@@ -32,7 +32,17 @@ class Sandbox:
 
     @property
     def shm(self) -> Path:
-        return self.directory / "shm"
+        return Path("/dev/shm") if self.record.host_ipc else self.directory / "shm"
+
+    @property
+    def netns(self) -> Path:
+        """What leads to the network namespace that its containers are in."""
+        return Path("/proc/self/ns/net") if self.record.host_network else self.directory / "net"
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The namespaces of its own, which are pinned."""
+        return own_namespaces(self.record)
 
     @property
     def hostname_file(self) -> Path:
@@ -78,8 +88,11 @@ class Sandboxes:
         sandbox = self.by_id[record.id] = Sandbox(record, self._paths.sandboxes / record.id)
         return sandbox
 
-    async def run(self, config: SandboxConfig) -> Sandbox:
-        """Make a sandbox; a caller that is cancelled leaves one that `stop` and `remove` take away."""
+    async def run(self, config: SandboxConfig, runtime: Binary | None = None) -> Sandbox:
+        """Make a sandbox, the containers of which `runtime` makes.
+
+        A caller that is cancelled leaves one that `stop` and `remove` take away.
+        """
         sandbox = self.hold(
             SandboxRecord(
                 id=secrets.token_hex(32),
@@ -94,6 +107,13 @@ class Sandboxes:
                 shared_pid=config.shared_pid,
                 created_at=clock.now(),
                 boot=boot_id(),
+                ip=config.host_address,
+                host_network=bool(config.host_address),
+                host_ipc=config.host_ipc,
+                host_pid=config.host_pid,
+                sysctls=dict(config.sysctls),
+                ports=list(config.ports),
+                runtime=runtime,
             )
         )
         try:
@@ -109,10 +129,14 @@ class Sandboxes:
         record = sandbox.record
         # The first container's create follows on this: it finds the kernel ready for it.
         sandbox.expediting = asyncio.create_task(asyncio.to_thread(self._cgroups.expedite_moves))
-        record.ip = self._network.allocate(record.id)
-        await namespaces.pin(sandbox.directory, record.hostname)
+        if record.host_network:
+            record.plumbed = True
+        else:
+            record.ip = self._network.allocate(record.id)
+        await namespaces.pin(sandbox.directory, record.hostname, sandbox.kinds, record.sysctls)
         # From here on the links are made while root file systems are mounted and containers created.
-        self._plumb(sandbox)
+        if not record.plumbed:
+            self._plumb(sandbox)
         await asyncio.to_thread(_make_files, sandbox)
         record.phase = SandboxPhase.READY
         self.records.save(record)
@@ -122,7 +146,9 @@ class Sandboxes:
         return sandbox.plumbing
 
     async def _attach(self, sandbox: Sandbox) -> None:
-        await self._network.attach(sandbox.record.id, sandbox.directory / "net")
+        await self._network.attach(sandbox.record.id, sandbox.netns)
+        if sandbox.record.ports:
+            await self._network.publish(sandbox.record.id, sandbox.record.ports)
         sandbox.record.plumbed = True
         if sandbox.record.phase is SandboxPhase.READY:
             self.records.save(sandbox.record)
@@ -188,8 +214,9 @@ class Sandboxes:
 
 
 def _make_files(sandbox: Sandbox) -> None:
-    sandbox.shm.mkdir(exist_ok=True)
-    mounts.mount("shm", sandbox.shm, "tmpfs", _SHM_FLAGS, f"mode=1777,size={SHM_BYTES}")
+    if not sandbox.record.host_ipc:
+        sandbox.shm.mkdir(exist_ok=True)
+        mounts.mount("shm", sandbox.shm, "tmpfs", _SHM_FLAGS, f"mode=1777,size={SHM_BYTES}")
     sandbox.hostname_file.write_text(f"{sandbox.record.hostname}\n")
 
 
@@ -204,9 +231,16 @@ def release_directory(directory: Path) -> None:
     namespaces.unpin(directory)
 
 
-def pinned(directory: Path, table: frozenset[Path]) -> bool:
+def own_namespaces(record: SandboxRecord) -> tuple[str, ...]:
+    """Return the kinds of namespaces that a sandbox does not share with the host: a host's network has its name."""
+    shared = {*(("net", "uts") if record.host_network else ()), *(("ipc",) if record.host_ipc else ())}
+    return tuple(kind for kind in namespaces.ALL if kind not in shared)
+
+
+def pinned(sandbox: Sandbox, table: frozenset[Path]) -> bool:
     """Whether all that a sandbox has mounted is among the mount points `table`."""
-    return all(directory / name in table for name in ("net", "ipc", "uts", "shm"))
+    names = (*sandbox.kinds, *(() if sandbox.record.host_ipc else ("shm",)))
+    return all(sandbox.directory / name in table for name in names)
 
 
 async def _settled(task: asyncio.Task[None] | None) -> None:

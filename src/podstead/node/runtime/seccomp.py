@@ -5,9 +5,12 @@ from __future__ import annotations
 import platform
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from podstead.node.runtime.base import CreateFailed
 
 _ARCHITECTURES = {
     "x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
@@ -73,6 +76,26 @@ def runtime_default(granted: frozenset[str], machine: str = platform.machine()) 
     if machine in _ARCHITECTURES:
         found["architectures"] = _ARCHITECTURES[machine]
     return found
+
+
+_KNOWN = frozenset(("defaultAction", "defaultErrnoRet", "architectures", "flags", "syscalls"))
+_SIZE_LIMIT = 8 << 20
+
+
+def localhost(path: Path) -> dict[str, Any]:
+    """Return linux.seccomp from the file of a profile, in the runtime-spec's JSON form (which Docker's is, too).
+
+    Raises CreateFailed, with the path, where there is none or it is none.
+    """
+    try:
+        with path.open("rb") as file:
+            found = msgspec.json.decode(file.read(_SIZE_LIMIT))
+    except (OSError, msgspec.DecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise CreateFailed(f'cannot load seccomp profile "{path}": {why}', "CreateContainerError") from error
+    if not isinstance(found, dict) or not isinstance(found.get("defaultAction"), str):
+        raise CreateFailed(f'cannot load seccomp profile "{path}": it has no defaultAction', "CreateContainerError")
+    return {name: value for name, value in found.items() if name in _KNOWN}
 
 
 def _rule(rule: _Conditional, machine: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _MASKED = (
 MASKED_PATHS = tuple(_MASKED.split())
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
+_NAMESPACES = {"net": "network"}
 _SKIPPED_DEVICES = frozenset(("pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"))
 _DEVICE_KINDS = {stat.S_IFCHR: "c", stat.S_IFBLK: "b"}
 
@@ -32,7 +33,7 @@ class Surroundings:
     """What the sandbox and the node give a container: paths on the host."""
 
     namespaces: Path
-    """Folder with uts, ipc and net."""
+    """Folder with those of uts, ipc and net that are in `own_namespaces`."""
     shm: Path
     hosts_file: Path
     resolv_conf: Path
@@ -44,6 +45,9 @@ class Surroundings:
     """Whether the kernel takes a limit of memory and swap together."""
     target_pid: int = 0
     """A process whose PID namespace the container joins; 0: it gets one of its own."""
+    own_namespaces: Sequence[str] = ("uts", "ipc", "net")
+    """Those that are not the host's."""
+    host_pid: bool = False
 
 
 def build(config: ContainerConfig, user: ProcessUser, around: Surroundings) -> dict[str, Any]:
@@ -101,12 +105,13 @@ def allowed_oom_score_adj(wanted: int | None) -> int | None:
 
 
 def _namespaces(around: Surroundings) -> list[dict[str, str]]:
-    names = [
-        {"type": "pid", "path": f"/proc/{around.target_pid}/ns/pid"} if around.target_pid else {"type": "pid"},
-        {"type": "mount"},
-        {"type": "network", "path": str(around.namespaces / "net")},
-        {"type": "ipc", "path": str(around.namespaces / "ipc")},
-        {"type": "uts", "path": str(around.namespaces / "uts")},
+    names = [{"type": "mount"}]
+    if around.target_pid:
+        names.append({"type": "pid", "path": f"/proc/{around.target_pid}/ns/pid"})
+    elif not around.host_pid:
+        names.append({"type": "pid"})
+    names += [
+        {"type": _NAMESPACES.get(kind, kind), "path": str(around.namespaces / kind)} for kind in around.own_namespaces
     ]
     if around.unified_cgroups:
         names.append({"type": "cgroup"})
@@ -175,6 +180,8 @@ def _protections(security: Security) -> dict[str, Any]:
     if security.seccomp == "RuntimeDefault":
         names = capabilities.granted(security, capabilities.available())
         found["seccomp"] = seccomp.runtime_default(frozenset(names))
+    elif security.seccomp.startswith("localhost/"):
+        found["seccomp"] = seccomp.localhost(Path(security.seccomp.removeprefix("localhost/")))
     return found
 
 

@@ -70,7 +70,7 @@ def resolve(root: Path, user: str, security: Security) -> ProcessUser:
     """Return the ids for a container with root file system `root` and image USER `user` (name|uid[:group|gid]).
 
     run_as_user and run_as_group go before `user`; a user's groups in the image's /etc/group are added to
-    supplemental_groups (supplementalGroupsPolicy Merge). Raises CreateFailed for a name that is not there.
+    supplemental_groups if `groups_of_image`. Raises CreateFailed for a name that is not there.
     """
     wanted, _, wanted_group = user.partition(":")
     if security.run_as_user is not None:
@@ -81,7 +81,7 @@ def resolve(root: Path, user: str, security: Security) -> ProcessUser:
     else:
         gid = _find_group(root, wanted_group) if wanted_group else account.gid
     groups = set(security.supplemental_groups)
-    if account.name and not wanted_group:
+    if account.name and not wanted_group and security.groups_of_image:
         groups.update(_memberships(root, account.name))
     return ProcessUser(account.uid, gid, tuple(sorted(groups)), account.home or "/")
 

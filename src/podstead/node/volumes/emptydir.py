@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from podstead.linux import mounts
+from podstead.node.volumes import ownership
 from podstead.node.volumes.base import VolumeError
 from podstead.node.volumes.tmpfs import is_tmpfs_root, unmount
 from podstead.objects.pod import Pod
@@ -34,7 +36,8 @@ class EmptyDirPlugin:
         if medium not in ("", "Memory"):
             raise VolumeError(f'emptyDir medium "{medium}" is not supported')
         size = memory_volume_size(pod, volume, self._memory_allocatable) if medium == "Memory" else 0
-        await asyncio.to_thread(_make, path, medium == "Memory", size)
+        group = pod.spec.security_context.fs_group
+        await asyncio.to_thread(_make, path, medium == "Memory", size, _MODE, group)
         return path
 
     async def tear_down(self, path: Path) -> None:
@@ -56,15 +59,19 @@ def pod_memory_limit(pod: Pod) -> int:
     return sum(amounts) if len(amounts) == len(limits) and all(amounts) else 0
 
 
-def _make(path: Path, memory: bool, size: int) -> None:
-    """The directory appears under its name with its mode, never before it: one that is found is complete.
+def _make(path: Path, memory: bool, size: int, mode: int = _MODE, group: int | None = None) -> None:
+    """The directory appears under its name with its mode and group, never before: one that is found is complete.
 
     So a mode that a container has set since is not mistaken for one that a crash left behind.
     """
+    if group is not None:
+        mode = ownership.mode_for(mode, directory=True)
     if not path.is_dir():
         draft = path.with_name(f".{path.name}.new")
         draft.mkdir(exist_ok=True)
-        draft.chmod(0o700 if memory else _MODE)
+        if group is not None and not memory:
+            os.chown(draft, -1, group)
+        draft.chmod(0o700 if memory else mode)
         draft.rename(path)
     if memory and not is_tmpfs_root(path):
-        mounts.mount_tmpfs(path, size=size, mode=_MODE)
+        mounts.mount_tmpfs(path, size=size, mode=mode, group=group or 0)

@@ -158,16 +158,25 @@ TABLE: Mapping[str, Row] = {
                 "activeDeadlineSeconds",
                 "automountServiceAccountToken",
                 "dnsPolicy",
+                "enableServiceLinks",
+                "hostIPC",
+                "hostNetwork",
+                "hostPID",
                 "hostname",
+                "hostnameOverride",
                 "nodeName",
                 "nodeSelector",
+                "overhead",
                 "restartPolicy",
+                "runtimeClassName",
                 "priority",
                 "priorityClassName",
                 "schedulerName",
                 "serviceAccount",
                 "serviceAccountName",
+                "setHostnameAsFQDN",
                 "shareProcessNamespace",
+                "subdomain",
                 "terminationGracePeriodSeconds",
             }
         ),
@@ -187,25 +196,18 @@ TABLE: Mapping[str, Row] = {
         },
         neutral={
             "affinity": ({},),
-            # There are no services yet whose variables could be left out.
-            "enableServiceLinks": (True, False),
-            "hostIPC": (False,),
-            "hostNetwork": (False,),
-            "hostPID": (False,),
             "hostUsers": (True,),
-            "overhead": ({},),
             # The priority orders the scheduler's queue; no pod is ended yet for the sake of another.
             "preemptionPolicy": ("PreemptLowerPriority", "Never"),
             "resources": ({},),
-            "setHostnameAsFQDN": (False,),
         },
-        refused={"dnsPolicy": ("ClusterFirstWithHostNet",)},
         check=_pod_spec,
     ),
     "Container": Row(
         _CONTAINER | {"resizePolicy", "restartPolicy"},
         parts={
             "env": "EnvVar",
+            "envFrom": "EnvFromSource",
             "lifecycle": "Lifecycle",
             "livenessProbe": "Probe",
             "ports": "ContainerPort",
@@ -220,7 +222,12 @@ TABLE: Mapping[str, Row] = {
     ),
     "EphemeralContainer": Row(
         _CONTAINER | {"targetContainerName"},
-        parts={"env": "EnvVar", "securityContext": "SecurityContext", "volumeMounts": "VolumeMount"},
+        parts={
+            "env": "EnvVar",
+            "envFrom": "EnvFromSource",
+            "securityContext": "SecurityContext",
+            "volumeMounts": "VolumeMount",
+        },
         # Refused for every ephemeral container, with a reason of their own.
         neutral={"lifecycle": ({},), "resources": ({},)},
     ),
@@ -265,8 +272,23 @@ TABLE: Mapping[str, Row] = {
         refused={"action": ("RestartAllContainers",)},
     ),
     "ContainerRestartRuleOnExitCodes": Row(frozenset({"operator", "values"})),
-    "EnvVar": Row(frozenset({"name", "value"})),
-    "ContainerPort": Row(frozenset({"containerPort", "name", "protocol"}), neutral={"hostPort": (0,)}),
+    "EnvVar": Row(frozenset({"name", "value"}), parts={"valueFrom": "EnvVarSource"}),
+    "EnvVarSource": Row(
+        parts={
+            "configMapKeyRef": "ConfigMapKeySelector",
+            "fieldRef": "ObjectFieldSelector",
+            "resourceFieldRef": "ResourceFieldSelector",
+            "secretKeyRef": "SecretKeySelector",
+        }
+    ),
+    "ConfigMapKeySelector": Row(frozenset({"key", "name", "optional"})),
+    "SecretKeySelector": Row(frozenset({"key", "name", "optional"})),
+    "EnvFromSource": Row(
+        frozenset({"prefix"}), parts={"configMapRef": "ConfigMapEnvSource", "secretRef": "SecretEnvSource"}
+    ),
+    "ConfigMapEnvSource": Row(frozenset({"name", "optional"})),
+    "SecretEnvSource": Row(frozenset({"name", "optional"})),
+    "ContainerPort": Row(frozenset({"containerPort", "hostIP", "hostPort", "name", "protocol"})),
     "ResourceRequirements": Row(frozenset({"limits", "requests"}), check=_resources),
     "SecurityContext": Row(
         frozenset(
@@ -283,12 +305,23 @@ TABLE: Mapping[str, Row] = {
         neutral={"procMount": ("Default",), "seLinuxOptions": ({},)},
     ),
     "PodSecurityContext": Row(
-        frozenset({"runAsGroup", "runAsNonRoot", "runAsUser", "supplementalGroups"}),
-        parts={"seccompProfile": "SeccompProfile"},
-        neutral={"seLinuxOptions": ({},), "supplementalGroupsPolicy": ("Merge",)},
+        frozenset(
+            {
+                "fsGroup",
+                "fsGroupChangePolicy",
+                "runAsGroup",
+                "runAsNonRoot",
+                "runAsUser",
+                "supplementalGroups",
+                "supplementalGroupsPolicy",
+            }
+        ),
+        parts={"seccompProfile": "SeccompProfile", "sysctls": "Sysctl"},
+        neutral={"seLinuxOptions": ({},)},
     ),
+    "Sysctl": Row(frozenset({"name", "value"})),
     "Capabilities": Row(frozenset({"add", "drop"})),
-    "SeccompProfile": Row(frozenset({"type"}), refused={"type": ("Localhost",)}),
+    "SeccompProfile": Row(frozenset({"localhostProfile", "type"})),
     "VolumeMount": Row(
         frozenset({"mountPath", "name", "readOnly"}),
         neutral={"mountPropagation": ("None",), "recursiveReadOnly": ("Disabled",)},

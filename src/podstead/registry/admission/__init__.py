@@ -7,6 +7,7 @@ from podstead.registry.admission.certificate_subject import CertificateSubjectRe
 from podstead.registry.admission.default_toleration_seconds import DefaultTolerationSeconds
 from podstead.registry.admission.namespace_lifecycle import NamespaceLifecycle
 from podstead.registry.admission.priority import Priority
+from podstead.registry.admission.runtime_class import RuntimeClass
 from podstead.registry.admission.service_account import ServiceAccount
 
 __all__ = ["Attributes", "Base", "Chain", "Lookup", "Operation", "Plugin", "default_chain"]
@@ -20,6 +21,7 @@ def default_chain(lookup: Lookup) -> Chain:
             ServiceAccount(lookup),
             DefaultTolerationSeconds(),
             Priority(lookup),
+            RuntimeClass(lookup),
             CertificateSubjectRestriction(),
         ]
     )
