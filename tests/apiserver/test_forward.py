@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -148,16 +149,26 @@ async def test_a_node_answers_at_its_server(instance: Instance) -> None:
     assert [head.split(b"\r\n")[0] for head in asked] == [b"GET /healthz?verbose HTTP/1.1"] * 2
 
 
-async def test_a_service_is_reached_at_its_pods(instance: Instance, port: int) -> None:
+async def test_a_service_is_reached_at_its_pods(instance: Instance, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     await _run(instance)
     client = instance.registry.client(an_admin())
+    pod = await client.get("pods", "box", "default")
+    status = {**pod["status"], "podIP": "10.1.2.1", "podIPs": [{"ip": "10.1.2.1"}]}
+    await client.update("pods", {**pod, "status": status}, subresource="status")
+    connect = forward._connect
+
+    async def here(place: forward.Place, dialer: Any) -> Any:
+        assert place.host == "10.1.2.1"
+        return await connect(replace(place, host="127.0.0.1"), dialer)
+
+    monkeypatch.setattr(forward, "_connect", here)
     services = "/api/v1/namespaces/default/services"
     service = {"metadata": {"name": "s"}, "spec": {"ports": [{"name": "web", "port": 80}]}}
     await client.create("services", service, "default")
     references = [{"kind": "Pod", "name": "box"}, {"kind": "Pod", "name": "none"}, None]
-    addresses = [{"ip": "127.0.0.1"} | ({"targetRef": one} if one else {}) for one in references]
+    addresses = [{"targetRef": one} if one else {} for one in references]
     # Two of three are nobody's: only a pod's own address is gone to.
-    addresses = [{**one, "ip": f"127.0.0.{index + 1}"} for index, one in enumerate(addresses)]
+    addresses = [{**one, "ip": f"10.1.2.{index + 1}"} for index, one in enumerate(addresses)]
     subsets = [{"addresses": addresses, "ports": [{"name": "web", "port": port}]}]
     await client.create("endpoints", {"metadata": {"name": "s"}, "subsets": subsets}, "default")
     for name in ("s:web", "s:80", "http:s:web"):

@@ -34,6 +34,7 @@ _VERBS: dict[str, Verb] = {
     "deletecollection": writes.delete_collection,
 }
 _STREAMED = ("log", forward.SUBRESOURCE, *proxy.SUBRESOURCES)
+_DEPRECATED = {"endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"}
 _HEALTH = ("healthz", "livez", "readyz")
 
 
@@ -75,6 +76,8 @@ class Dispatcher:
         if (shown := kinds.computed_by_path(info.group, info.version, info.resource)) is not None:
             return await self._computed.answer(call, shown)
         target = find(self._registry, info)
+        if deprecated := _DEPRECATED.get(target.info.resource):
+            call.context.warnings.append(deprecated)
         if call.info.subresource == forward.SUBRESOURCE:
             return await forward.serve(call, target, self._registry, self._dialer)
         if call.info.verb == "watch":

@@ -29,6 +29,7 @@ class Kind(Protocol):
 
 _RBAC = "rbac.authorization.k8s.io"
 _MODULES: dict[tuple[str, str], str] = {
+    ("", "Endpoints"): "endpoints",
     ("", "LimitRange"): "limitrange",
     ("", "PersistentVolume"): "persistentvolume",
     ("", "PersistentVolumeClaim"): "persistentvolumeclaim",
@@ -36,6 +37,8 @@ _MODULES: dict[tuple[str, str], str] = {
     ("", "ReplicationController"): "replicationcontroller",
     ("", "ResourceQuota"): "resourcequota",
     ("", "Service"): "service",
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): "webhookconfiguration",
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): "webhookconfiguration",
     ("apps", "ControllerRevision"): "controllerrevision",
     ("apps", "DaemonSet"): "daemonset",
     ("apps", "Deployment"): "deployment",

@@ -15,6 +15,16 @@ _CONCURRENCY = ("Allow", "Forbid", "Replace")
 _NAME_LENGTH = 52
 """The controller adds eleven characters to it for the name of a job, which is a label's value."""
 _FIELDS = 5
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_RANGES: tuple[tuple[int, int, tuple[str, ...]], ...] = (
+    (0, 59, ()),
+    (0, 23, ()),
+    (1, 31, ()),
+    (1, 12, _MONTHS),
+    (0, 6, _DAYS),
+)
+"""Of minute, hour, day of the month, month, day of the week: the least, the most, and names for them."""
 _MACROS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 
 
@@ -55,3 +65,41 @@ def _schedule(schedule: str) -> Iterator[FieldError]:
     elif len(fields) != _FIELDS:
         found = " ".join(fields)
         yield meta.invalid(path, schedule, f"expected exactly {_FIELDS} fields, found {len(fields)}: [{found}]")
+    else:
+        for field, (low, high, names) in zip(fields, _RANGES, strict=True):
+            if problem := _field_problem(field, low, high, names):
+                yield meta.invalid(path, schedule, problem)
+                return
+
+
+def _field_problem(field: str, low: int, high: int, names: tuple[str, ...]) -> str:
+    """Say what is wrong with one field of a schedule, "" where nothing is (crontab(5); robfig/cron's words)."""
+    for part in field.split(","):
+        span, slash, step = part.partition("/")
+        begin, dash, end = span.partition("-")
+        if "/" in step or "-" in end:
+            return f"too many {'slashes' if '/' in step else 'hyphens'}: {part}"
+        bounds = [low, high]
+        if span not in ("*", "?"):
+            for place, text in ((0, begin), (1, end if dash else begin)):
+                number = _number(text, low, names)
+                if number is None:
+                    return f'failed to parse int from {text}: strconv.Atoi: parsing "{text}": invalid syntax'
+                bounds[place] = number
+        if slash and (not step.isascii() or not step.isdigit()):
+            return f'failed to parse int from {step}: strconv.Atoi: parsing "{step}": invalid syntax'
+        if bounds[0] < low:
+            return f"beginning of range ({bounds[0]}) below minimum ({low}): {part}"
+        if bounds[1] > high:
+            return f"end of range ({bounds[1]}) above maximum ({high}): {part}"
+        if bounds[0] > bounds[1]:
+            return f"beginning of range ({bounds[0]}) beyond end of range ({bounds[1]}): {part}"
+        if slash and not int(step):
+            return f"step of range should be a positive number: {part}"
+    return ""
+
+
+def _number(text: str, low: int, names: tuple[str, ...]) -> int | None:
+    if text.lower() in names:
+        return names.index(text.lower()) + low
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
