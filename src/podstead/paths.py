@@ -132,6 +132,10 @@ class Paths:
         """RUN/c/CONTAINER/: bundle, rootfs mount, attach socket. Short, for sun_path holds 107 bytes."""
         return self.run / "c"
 
+    def sub_paths(self, uid: str) -> Path:
+        """RUN/v/UID/VOLUME/CONTAINER/INDEX: bind mounts of what containers see of volumes by subPath."""
+        return self.run / "v" / uid
+
     @property
     def runtime_root(self) -> Path:
         """RUN/oci/NAME is the --root of the OCI runtime of that name (runc, crun)."""

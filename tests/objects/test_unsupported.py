@@ -210,10 +210,13 @@ def errors(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
     return [str(error) for error in validate_create(by_resource("pods"), pod(spec, container))]
 
 
+ISCSI = {"targetPortal": "10.0.0.1", "iqn": "iqn.2001-04.com.example:storage", "lun": 0}
+
+
 @pytest.mark.parametrize(
     ("spec", "container", "path"),
     [
-        ({"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}, {}, "spec.volumes[0].hostPath"),
+        ({"volumes": [{"name": "x", "iscsi": ISCSI}]}, {}, "spec.volumes[0].iscsi"),
         (
             {
                 "volumes": [
@@ -245,16 +248,6 @@ def errors(spec: dict[str, Any], container: dict[str, Any]) -> list[str]:
             {},
             {"resources": {"limits": {"ephemeral-storage": "1Gi"}}},
             "spec.containers[0].resources.limits[ephemeral-storage]",
-        ),
-        (
-            {"volumes": [{"name": "x", "emptyDir": {}}]},
-            {"volumeMounts": [{"name": "x", "mountPath": "/a", "subPath": "b"}]},
-            "spec.containers[0].volumeMounts[0].subPath",
-        ),
-        (
-            {"volumes": [{"name": "x", "emptyDir": {}}]},
-            {"volumeMounts": [{"name": "x", "mountPath": "/a", "mountPropagation": "HostToContainer"}]},
-            "spec.containers[0].volumeMounts[0].mountPropagation",
         ),
         (
             {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import re
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from pathlib import Path
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 4096, 16384, 1 << 17, 1 << 18, 1 << 19, 1 << 20
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
-_EINVAL, _ENOENT = 22, 2
+_EINVAL, _ENOENT, _ENOSYS = 22, 2, 38
 _SYS_MOVE_MOUNT, _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 429, 430, 431, 432
 _FSOPEN_CLOEXEC, _FSMOUNT_CLOEXEC, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 1, 1, 1, 6
 _FSCONFIG_SET_FLAG = 0
+_SYS_MOUNT_SETATTR = 442
 _MOVE_MOUNT_F_EMPTY_PATH, _AT_FDCWD = 4, -100
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -53,6 +55,13 @@ def umount(target: str | Path, *, lazy: bool = False) -> bool:
     if ctypes.get_errno() not in (_EINVAL, _ENOENT):
         _fail(target)
     return False
+
+
+@functools.cache
+def recursive_readonly_possible() -> bool:
+    """Whether the kernel can make a tree of mounts read-only (mount_setattr(2), Linux 5.12)."""
+    result: int = _libc.syscall(ctypes.c_long(_SYS_MOUNT_SETATTR), -1, None, 0, None, ctypes.c_size_t(0))
+    return result == 0 or ctypes.get_errno() != _ENOSYS
 
 
 def make_own_mount(directory: Path) -> None:
@@ -114,7 +123,7 @@ def _set(context: int, key: bytes, value: bytes) -> None:
 @dataclass(frozen=True, slots=True)
 class MountEntry:
     """One line of mountinfo(5). `device` is major:minor, `root` the directory of its file system that is mounted;
-    `peer_group` is 0 for a mount that is not shared."""
+    `peer_group` is 0 for a mount that is not shared; `slave`: it receives what is mounted elsewhere."""
 
     mount_id: int
     target: Path
@@ -124,6 +133,7 @@ class MountEntry:
     device: str = ""
     root: str = "/"
     peer_group: int = 0
+    slave: bool = False
 
 
 def mount_table(pid: int | str = "self") -> list[MountEntry]:
@@ -194,8 +204,9 @@ def _parse(line: str) -> MountEntry:
     left, _, right = line.partition(" - ")
     fields, (fstype, source, *_) = left.split(" "), right.split(" ")
     shared = next((int(field[7:]) for field in fields[6:] if field.startswith("shared:")), 0)
+    slave = any(field.startswith("master:") for field in fields[6:])
     target, root = Path(_unescape(fields[4])), _unescape(fields[3])
-    return MountEntry(int(fields[0]), target, fstype, _unescape(source), fields[5], fields[2], root, shared)
+    return MountEntry(int(fields[0]), target, fstype, _unescape(source), fields[5], fields[2], root, shared, slave)
 
 
 def _unescape(text: str) -> str:

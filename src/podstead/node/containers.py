@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from podstead.node.environment import ConfigError, Sources, expand, variables
+from podstead.node.mounting import volume_uses
 from podstead.node.runtime.base import ContainerConfig, Image, Mount, Resources
 from podstead.node.security import security
 from podstead.objects.pod import Container, Pod, qos_class
@@ -78,19 +79,13 @@ def _oom_score(pod: Pod, container: Container, memory_capacity: int) -> int:
 def container_config(
     pod: Pod, container: Container, image: Image, attempt: int, surroundings: Surroundings, target_id: str = ""
 ) -> ContainerConfig:
-    """Return what the runtime is to create; raises ConfigError. `target_id`: the container whose processes it sees."""
+    """Return what the runtime is to create; raises ConfigError, VolumeError.
+
+    Its mounts of volumes are `VolumeUse`s, for `MountPreparer`. `target_id`: the container whose processes it sees.
+    """
     declared = variables(pod, container, surroundings.sources)
     environment = [*_of_image(image, declared), *declared.items()]
-    # Nobody but the node writes there, whatever the mount says: Kubernetes, "Projected Volumes".
-    readonly = {volume.name for volume in pod.spec.volumes if volume.is_content}
-    mounts = [
-        Mount(
-            _absolute(mount.mount_path),
-            surroundings.volumes[mount.name],
-            readonly=mount.read_only or mount.name in readonly,
-        )
-        for mount in container.volume_mounts
-    ]
+    mounts: list[Mount] = [*volume_uses(pod, container, surroundings.volumes, declared)]
     if container.termination_message_path:
         mounts.append(Mount(_absolute(container.termination_message_path), surroundings.termination_file))
     args = arguments(container, image, declared)

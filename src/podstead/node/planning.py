@@ -12,6 +12,7 @@ from podstead.node.pulling import ImagePuller
 from podstead.node.runtime.base import ContainerStatus, Image
 from podstead.node.state import PodState
 from podstead.node.status import Waiting, lost_attempt, told
+from podstead.node.volumeimages import VolumeImages
 from podstead.objects.pod import Container
 
 CONFIG_RETRY = 10.0
@@ -37,9 +38,10 @@ class Step:
 class Planner:
     """Plans one pod's passes."""
 
-    def __init__(self, state: PodState, puller: ImagePuller) -> None:
+    def __init__(self, state: PodState, puller: ImagePuller, volume_images: VolumeImages) -> None:
         self._state = state
         self._puller = puller
+        self._volume_images = volume_images
         self._counted: dict[str, tuple[str, int]] = {}
         """By container: image and attempt after which the next one was let through; it counts once."""
         self._steps: list[Step] = []
@@ -80,7 +82,7 @@ class Planner:
         if action is Action.RESTART and latest is not None and (rest := self._back_off(container, latest)) > 0:
             self._delays.append(rest)
             return True
-        image, waiting, delay = await self._puller.image(container)
+        image, waiting, delay = await self._image(container)
         if image is not None and not held:
             self._puller.used(container)
             self._steps.append(Step(container, self._attempt(container, latest), image))
@@ -89,7 +91,13 @@ class Planner:
         if waiting is not None:
             state.waiting[container.name] = waiting
         # Containers start in the order of the spec: one whose image is on its way holds back those after it.
-        return not self._puller.pulling(container)
+        return not self._puller.pulling(container) and not self._volume_images.pulling(container)
+
+    async def _image(self, container: Container) -> tuple[Image | None, Waiting | None, float | None]:
+        """As ImagePuller.image; the images of the volumes that it mounts are looked for at once, and waited for."""
+        waits, rest = await self._volume_images.ready(container)
+        image, waiting, delay = await self._puller.image(container)
+        return (None, waits, rest) if image is not None and waits is not None else (image, waiting, delay)
 
     async def _add_ephemeral(self, container: Container, attempts: Attempts) -> None:
         """Add what is to be done for a container that was added to look into the pod; it waits for nobody."""
@@ -109,7 +117,7 @@ class Planner:
                 self._delays.append(CONFIG_RETRY)
                 return
             target = running[-1].id
-        image, waiting, delay = await self._puller.image(container)
+        image, waiting, delay = await self._image(container)
         if image is not None:
             self._puller.used(container)
             self._steps.append(Step(container, 0, image, target_id=target))

@@ -14,6 +14,7 @@ from podstead.node.containers import Surroundings, container_config
 from podstead.node.decisions import changed, finished, restarts, superfluous
 from podstead.node.environment import Addresses, ConfigError, Sources
 from podstead.node.hooks import HookFailed
+from podstead.node.mounting import MountPreparer
 from podstead.node.planning import BACK_OFF, CONFIG_RETRY, Planner, Step, back_off_key
 from podstead.node.pulling import ImagePuller
 from podstead.node.runtime.base import (
@@ -25,9 +26,11 @@ from podstead.node.runtime.base import (
     SandboxStatus,
 )
 from podstead.node.sandboxing import PodSandbox
+from podstead.node.settled import settled
 from podstead.node.state import PassFailed, PodState
 from podstead.node.status import Waiting
 from podstead.node.stopping import ContainerStopper
+from podstead.node.volumeimages import VolumeImages
 from podstead.node.volumes.base import VolumeError
 from podstead.objects.pod import Container
 
@@ -47,11 +50,14 @@ class PodStarting:
         self._sandbox = PodSandbox(state)
         self._sources = ConfigSources(state.context.client, state.pod.metadata.namespace, state.wake)
         self._volumes: Mapping[str, Path] | None = None
-        self._planner = Planner(state, self._puller)
+        self._volume_images = VolumeImages(state.context, state.pod, state.record, state.wake)
+        state.volume_images = self._volume_images.images
+        self._planner = Planner(state, self._puller, self._volume_images)
         self._announced = False
 
     async def close(self) -> None:
         await self._puller.close()
+        await self._volume_images.close()
         await self._sources.close()
 
     async def one_pass(self) -> float | None:
@@ -176,9 +182,10 @@ class PodStarting:
             sources = await self._read(container, sandbox)
             surroundings = await asyncio.to_thread(self._place, container, step.attempt, volumes, sources)
             config = container_config(self.state.pod, container, step.image, step.attempt, surroundings, step.target_id)
+            config = await self._with_mounts(config)
             container_id = await self._context.runtime.create_container(sandbox.id, self._with_life(config, container))
-        except ConfigError as error:
-            if error.missing is not None:
+        except (ConfigError, VolumeError) as error:
+            if isinstance(error, ConfigError) and error.missing is not None:
                 self._sources.wait_for(error.missing)
             self.state.waiting[container.name] = Waiting(error.reason, str(error))
             self.state.record(container.name, WARNING, "Failed", f"Error: {error}")
@@ -193,6 +200,14 @@ class PodStarting:
         self.state.never_made.pop(container.name, None)
         self.state.record(container.name, NORMAL, "Created", f"Created container: {container.name}")
         return container_id
+
+    async def _with_mounts(self, config: ContainerConfig) -> ContainerConfig:
+        """See to the mounts that take more than a directory of a volume; raises VolumeError."""
+        preparer = MountPreparer(self._context.paths, self.state.uid, self._volume_images.images)
+        if not preparer.needed(config.mounts):
+            return config
+        mounts = await settled(asyncio.to_thread(preparer.prepare, config.name, config.mounts))
+        return replace(config, mounts=mounts)
 
     def _with_life(self, config: ContainerConfig, container: Container) -> ContainerConfig:
         """Add what decides on the container's end, and on what comes after it."""
@@ -289,7 +304,7 @@ class PodStarting:
             for status in superfluous(statuses):
                 if status.id and status.state is ContainerState.EXITED:
                     await runtime.remove_container(status.id)
-                    status.log_path.unlink(missing_ok=True)
+                    logfiles.remove(status.log_path)
         sandboxes = [one for one in await runtime.list_sandboxes() if one.uid == self.state.uid]
         if len(sandboxes) > 1:
             used = {status.sandbox_id for status in await runtime.list_containers()}

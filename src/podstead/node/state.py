@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from podstead import clock
@@ -14,7 +14,7 @@ from podstead.node.containers import TERMINATION_FILE
 from podstead.node.context import NodeContext, Prober, Unprobed
 from podstead.node.decisions import Attempts, by_name, finished
 from podstead.node.hooks import HookFailed, Hooks
-from podstead.node.runtime.base import ContainerState, ContainerStatus, RuntimeFailure, SandboxStatus
+from podstead.node.runtime.base import ContainerState, ContainerStatus, Image, RuntimeFailure, SandboxStatus
 from podstead.node.status import POD_INITIALIZING, TERMINAL, Facts, Waiting, pod_status
 from podstead.node.termination import termination_message
 from podstead.objects.pod import from_object
@@ -54,6 +54,8 @@ class PodState:
         """Ids of containers that were ended because their definition changed; made again whatever the policy says."""
         self.in_post_start: set[str] = set()
         """Ids of containers whose postStart hook is running: they have not started yet."""
+        self.volume_images: Mapping[str, Image] = {}
+        """The images of image volumes that were found, by the volume's name."""
         self.prober: Prober = Unprobed()
         self.hooks = Hooks(context.runtime, self._address, self._wait_end)
         self._ends = asyncio.Event()
@@ -177,6 +179,7 @@ class PodState:
             in_post_start=self.in_post_start,
             unstarted=self.unstarted(attempts),
             unready={one.id for one in latest if not self.prober.ready(one)},
+            volume_images={name: _digest(image) for name, image in self.volume_images.items()},
             image_names=names,
             terminating=ended,
             failure=self.failure,
@@ -205,4 +208,8 @@ class PodState:
             return status.image, f"sha256:{status.image_id}" if status.image_id else ""
         own = (tag for tag in image.tags if tag == status.image or tag.endswith(f"/{status.image}"))
         name = next(own, image.tags[0] if image.tags else status.image)
-        return name, image.digests[0] if image.digests else f"sha256:{image.id}"
+        return name, _digest(image)
+
+
+def _digest(image: Image) -> str:
+    return image.digests[0] if image.digests else f"sha256:{image.id}"

@@ -12,9 +12,11 @@ from typing import Any
 
 from podstead import clock
 from podstead.client.base import Object
+from podstead.node.mounting import recursive_read_only
 from podstead.node.phase import conditions, pod_phase
 from podstead.node.runtime.base import ContainerState, ContainerStatus
-from podstead.objects.pod import Container, Pod, qos_class
+from podstead.node.volumes.base import VolumeError
+from podstead.objects.pod import Container, Pod, VolumeMount, qos_class
 
 TERMINAL = ("Succeeded", "Failed")
 CONTAINER_CREATING, POD_INITIALIZING = "ContainerCreating", "PodInitializing"
@@ -65,6 +67,8 @@ class Facts:
     unstarted: Collection[str] = ()
     unready: Collection[str] = ()
     """Ids of running containers that have not started, that are not ready."""
+    volume_images: Mapping[str, str] = field(default_factory=dict)
+    """By image volume: the digest to report."""
     image_names: Mapping[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     """By image (as the pod names it) and image id: the name and imageID to report."""
     terminating: bool = False
@@ -80,8 +84,10 @@ def pod_status(pod: Pod, old: Object, facts: Facts, runtime: str) -> dict[str, A
     def statuses(field: str, declared: Sequence[Container]) -> list[dict[str, Any]]:
         known = {status["name"]: status for status in old.get(field) or ()}
         found = [_container_status(pod, one, known.get(one.name), facts, runtime) for one in declared]
-        for one in found:
+        for one, container in zip(found, declared, strict=True):
             _cut_messages(one, limit)
+            if container.volume_mounts:
+                one["volumeMounts"] = [_mount_status(mount, facts) for mount in container.volume_mounts]
         return found
 
     containers = statuses("containerStatuses", spec.containers)
@@ -147,6 +153,20 @@ def message_limit(pod: Pod) -> int:
     """Return how many bytes of a termination message are shown for one container."""
     spec = pod.spec
     return _MESSAGES_LIMIT // (len(spec.containers) + len(spec.init_containers) + len(spec.ephemeral_containers) or 1)
+
+
+def _mount_status(mount: VolumeMount, facts: Facts) -> dict[str, Any]:
+    """Say what became of a volumeMount (KEP-3857, KEP-5365)."""
+    status: dict[str, Any] = {"name": mount.name, "mountPath": mount.mount_path}
+    if mount.read_only:
+        try:
+            recursive = recursive_read_only(mount)
+        except VolumeError:
+            recursive = False
+        status |= {"readOnly": True, "recursiveReadOnly": "Enabled" if recursive else "Disabled"}
+    if mount.name in facts.volume_images:
+        status["volumeStatus"] = {"image": {"imageRef": facts.volume_images[mount.name]}}
+    return status
 
 
 def _cut_messages(status: Mapping[str, Any], limit: int) -> None:

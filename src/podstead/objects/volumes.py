@@ -15,6 +15,8 @@ class EmptyDir(Struct, frozen=True, kw_only=True):
 
     medium: str = ""
     size_limit: QuantityText | None = None
+    mode: int | None = None
+    """Permission bits of its directory; None: 0777."""
 
     @property
     def size_bytes(self) -> int:
@@ -132,6 +134,28 @@ class Projected(Struct, frozen=True, kw_only=True):
     default_mode: int = 0o644
 
 
+class HostPath(Struct, frozen=True, kw_only=True):
+    """What the node has at `path`; `type` says what is to be there, empty: anything."""
+
+    path: str = ""
+    type: str = ""
+
+
+class ImageVolume(Struct, frozen=True, kw_only=True):
+    """The files of an image (KEP-4639)."""
+
+    reference: str = ""
+    pull_policy: str = "IfNotPresent"
+
+
+class NFS(Struct, frozen=True, kw_only=True):
+    """What `server` exports at `path`."""
+
+    server: str = ""
+    path: str = ""
+    read_only: bool = False
+
+
 class Volume(Struct, frozen=True, kw_only=True):
     """A volume of the pod; one of the sources is set."""
 
@@ -141,6 +165,9 @@ class Volume(Struct, frozen=True, kw_only=True):
     secret: SecretVolume | None = None
     downward_api: DownwardAPIVolume | None = field(default=None, name="downwardAPI")
     projected: Projected | None = None
+    host_path: HostPath | None = None
+    image: ImageVolume | None = None
+    nfs: NFS | None = None
 
     @property
     def is_content(self) -> bool:

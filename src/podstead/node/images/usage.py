@@ -29,11 +29,21 @@ class _Record(msgspec.Struct):
     image_id: str
 
 
+class VolumeRecord(msgspec.Struct):
+    """Which image a pod's volume of type image is of; the volume's file beside its mount."""
+
+    volume: str
+    pod_uid: str
+    image_id: str
+
+
 _decode = msgspec.json.Decoder(_Record).decode
+_decode_volume = msgspec.json.Decoder(VolumeRecord).decode
 
 
 def images_in_use(paths: Paths) -> dict[str, list[str]]:
-    """Return image ids and which containers (`NAME of pod UID`) were made from each, those that have ended too."""
+    """Return image ids and what uses each: containers (`container NAME of pod UID`), those that have ended too, and
+    volumes."""
     found: dict[str, list[str]] = {}
     for path in (paths.runtime_state / "containers").glob("*.json"):
         try:
@@ -41,6 +51,12 @@ def images_in_use(paths: Paths) -> dict[str, list[str]]:
         except (FileNotFoundError, msgspec.DecodeError):
             continue  # removed just now, or cut short by a power failure: such a container does not run
         found.setdefault(record.image_id, []).append(f"container {record.name} of pod {record.pod_uid}")
+    for path in paths.pods.glob("*/volumes/kubernetes.io~image/.*.json"):
+        try:
+            volume = _decode_volume(path.read_bytes())
+        except (OSError, msgspec.DecodeError):
+            continue
+        found.setdefault(volume.image_id, []).append(f"volume {volume.volume} of pod {volume.pod_uid}")
     return found
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -63,13 +64,18 @@ class RuntimeCommand:
         # Collecting garbage only costs time then.
         return {**found, "GOGC": "off"} if short else found
 
-    async def call(self, verb: str, *arguments: str) -> str:
+    async def call(self, verb: str, *arguments: str, input: bytes | None = None) -> str:
         """Run one verb to its end and return its output; raises RuntimeFailure with the runtime's last line."""
         argv = self.argv(verb, *arguments)
-        result = await process.run(argv, env=self.environment(), mount_namespace=self.mount_namespace)
+        namespace = self.mount_namespace
+        result = await process.run(argv, input=input, env=self.environment(), mount_namespace=namespace)
         if result.returncode != 0:
             raise RuntimeFailure(last_error(result.stderr) or f"{self.name} {verb} failed")
         return result.stdout.decode(errors="replace")
+
+    async def update(self, container_id: str, resources: Mapping[str, Any]) -> None:
+        """Change limits of a container, in the form of the runtime-spec's linux.resources; raises RuntimeFailure."""
+        await self.call("update", "--resources", "/dev/stdin", container_id, input=msgspec.json.encode(resources))
 
     async def status(self, container_id: str) -> str:
         """creating, created, running, paused or stopped; empty where the runtime does not know the container."""
@@ -116,6 +122,19 @@ class Commands:
         if self._current is None:
             raise RuntimeFailure("no OCI runtime was chosen")
         return self._current
+
+    def with_shared_mounts(self) -> RuntimeCommand:
+        """The OCI runtime for a container whose mounts are to show outside of it: what is called in a mount namespace
+        of its own cannot make one. Raises RuntimeFailure where there is no other.
+        """
+        if not self.current.binary.private_mounts:
+            return self.current
+        path = shutil.which("runc")
+        if path is None:
+            raise RuntimeFailure(
+                f"mounts cannot propagate out of a container of {self.current.name} here: install runc"
+            )
+        return self.of(Binary(path))
 
     async def use(self, binary: Binary) -> None:
         """Make new containers with it from now on."""

@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from podstead.node.runtime.base import (
 from podstead.node.runtime.cgroups import Cgroups
 from podstead.node.runtime.command import Commands, RuntimeCommand
 from podstead.node.runtime.conmon import Monitor
+from podstead.node.runtime.logfiles import LogKeeper
 from podstead.node.runtime.records import Binary, ContainerRecord, Phase, ProcessIdentity, RecordFolder, boot_id
 from podstead.node.runtime.sandboxes import Sandbox, Sandboxes
 from podstead.node.runtime.signals import killed, send, stop_signal
@@ -60,6 +61,7 @@ class Tools:
     commands: Commands
     conmon_path: str
     cgroups: Cgroups
+    logs: LogKeeper = field(default_factory=LogKeeper)
 
 
 class Container:
@@ -151,12 +153,17 @@ class Containers:
             raise CreateFailed(f'image "{config.image}" is not on this node', "CreateContainerError")
         if not sandbox.ready:
             raise CreateFailed(f"sandbox {sandbox.record.id[:12]} is not ready", "CreateContainerError")
-        # Here is where a container with an rshared mount gets runc in place of one in a private mount namespace.
-        record = _new_record(sandbox, config, image, sandbox.record.runtime or self._tools.commands.current.binary)
         try:
+            shared = any(mount.propagation == "rshared" for mount in config.mounts)
+            commands = self._tools.commands
+            asked = commands.of(sandbox.record.runtime) if sandbox.record.runtime else commands.current
+            command = commands.with_shared_mounts() if shared else asked
+            record = _new_record(sandbox, config, image, command.binary)
             self.records.save(record)
         except OSError as error:
             raise CreateFailed(f"cannot record the container: {error.strerror}", "CreateContainerError") from error
+        except RuntimeFailure as error:
+            raise CreateFailed(str(error), "CreateContainerError") from error
         container = self.hold(record)
         container.creation = asyncio.create_task(self._create(container, sandbox, config, image))
         # Nobody may be left to ask how it went: the failure is told by the container's absence then.
@@ -243,6 +250,7 @@ class Containers:
             stdin=config.stdin,
             stdin_once=config.stdin_once,
             tty=config.tty,
+            log_size=tools.logs.limits.size,
         )
 
     def _target_pid(self, target_id: str) -> int:
@@ -317,6 +325,8 @@ class Containers:
     def watch(self, container: Container, monitor: Monitor) -> None:
         """See to it that the container's end is recorded and told when its monitor has ended."""
         container.monitor = monitor
+        if pause.LABEL not in container.record.labels:
+            self._tools.logs.hold(Path(container.record.log_path))
         monitor.ended.add_done_callback(lambda _: self._monitor_ended(container))
 
     def _monitor_ended(self, container: Container) -> None:
@@ -362,6 +372,7 @@ class Containers:
         if record.joined_pid and record.boot == boot_id():
             self._tools.cgroups.kill(self._cgroups_path(record))
         self.records.save_if_possible(record)
+        self._tools.logs.release(Path(record.log_path))
         container.ended.set()
         self.events.put_nowait(ContainerEvent(record.id, record.pod_uid))
 
@@ -419,6 +430,7 @@ class Containers:
         for container in self.by_id.values():
             if container.monitor is not None:
                 container.monitor.ended.cancel()
+        await self._tools.logs.close()
         self.events.put_nowait(None)
 
 

@@ -36,8 +36,9 @@ class EmptyDirPlugin:
         if medium not in ("", "Memory"):
             raise VolumeError(f'emptyDir medium "{medium}" is not supported')
         size = memory_volume_size(pod, volume, self._memory_allocatable) if medium == "Memory" else 0
+        mode = _MODE if volume.empty_dir.mode is None else volume.empty_dir.mode
         group = pod.spec.security_context.fs_group
-        await asyncio.to_thread(_make, path, medium == "Memory", size, _MODE, group)
+        await asyncio.to_thread(_make, path, medium == "Memory", size, mode, group)
         return path
 
     async def tear_down(self, path: Path) -> None:

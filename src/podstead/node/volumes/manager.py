@@ -18,16 +18,20 @@ from podstead.linux import mounts
 from podstead.linux.remove import MountInside, remove_tree
 from podstead.node import info
 from podstead.node.settled import settled
+from podstead.node.volumes import shared, subpath
 from podstead.node.volumes.base import VolumeError, VolumePlugin, set_up_failed
 from podstead.node.volumes.configmap import ConfigMapType
 from podstead.node.volumes.content import ContentPlugin, Contents, ContentType, Listener
 from podstead.node.volumes.downwardapi import DownwardAPIType
 from podstead.node.volumes.emptydir import EmptyDirPlugin
+from podstead.node.volumes.hostpath import HostPathPlugin
+from podstead.node.volumes.image import ImageVolumePlugin
+from podstead.node.volumes.nfs import NFSPlugin
 from podstead.node.volumes.projected import ProjectedType
 from podstead.node.volumes.secret import SecretType
 from podstead.objects.pod import Pod
 from podstead.objects.volumes import Volume
-from podstead.paths import Paths
+from podstead.paths import DATA_ROOT, RUN_ROOT, Paths
 
 T = TypeVar("T")
 
@@ -48,7 +52,9 @@ class VolumeManager:
 
     def _own_plugins(self, memory_allocatable: int) -> tuple[VolumePlugin, ...]:
         shown: tuple[ContentType, ...] = (ConfigMapType(), SecretType(), DownwardAPIType(), ProjectedType())
-        return EmptyDirPlugin(memory_allocatable), *(ContentPlugin(type, self._contents) for type in shown)
+        paths = self._paths
+        own = (HostPathPlugin((paths.data, paths.run, DATA_ROOT, RUN_ROOT)), ImageVolumePlugin(), NFSPlugin())
+        return EmptyDirPlugin(memory_allocatable), *own, *(ContentPlugin(type, self._contents) for type in shown)
 
     def connect(self, client: Client, listener: Listener | None = None) -> None:
         """Have volumes filled through `client`, which acts as the node, and `listener` told what becomes of them."""
@@ -118,6 +124,7 @@ class VolumeManager:
         volumes = self._volumes_of(uid)
         if not volumes.is_dir():
             return
+        await asyncio.to_thread(subpath.release, self._paths.sub_paths(uid))
         work = [
             self._tear_down_one(directory, path)
             for directory in _entries(volumes)
@@ -137,6 +144,7 @@ class VolumeManager:
         plugin = next((plugin for plugin in self._plugins if plugin.directory == name), None)
         if plugin is None:
             raise VolumeError(f"{path} belongs to no known type of volume", "FailedUnMount")
+        await asyncio.to_thread(shared.unshare, path)
         await plugin.tear_down(path)
         await asyncio.to_thread(_remove_volume, path)
 

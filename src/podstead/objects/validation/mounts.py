@@ -14,6 +14,7 @@ Volumes = Mapping[str, Object]
 """The pod's volumes by name, without those that are wrong in themselves."""
 
 PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
+BIND_OPTIONS = ("nodev", "noexec", "nosuid")
 RECURSIVE_READ_ONLY = ("Disabled", "Enabled", "IfPossible")
 
 
@@ -37,6 +38,7 @@ def validate_mounts(container: Object, volumes: Volumes, path: str) -> Iterator[
         yield from _sub_path(mount, at, path)
         yield from _propagation(mount, container, f"{path}.mountPropagation")
         yield from _recursive_read_only(mount, f"{path}.recursiveReadOnly")
+        yield from _bind_options(mount, f"{at}.bindMountOptions")
 
 
 def validate_devices(container: Object, volumes: Volumes, path: str) -> Iterator[FieldError]:
@@ -112,6 +114,16 @@ def _recursive_read_only(mount: Object, path: str) -> Iterator[FieldError]:
         yield meta.forbidden(path, "may only be specified when readOnly is true")
     if mount.get("mountPropagation") not in (None, "None"):
         yield meta.forbidden(path, "may only be specified when mountPropagation is None or not specified")
+
+
+def _bind_options(mount: Object, path: str) -> Iterator[FieldError]:
+    seen: set[str] = set()
+    for index, option in enumerate(mount.get("bindMountOptions") or ()):
+        if option not in BIND_OPTIONS:
+            yield meta.unsupported(f"{path}[{index}]", option, BIND_OPTIONS)
+        elif option in seen:
+            yield meta.duplicate(f"{path}[{index}]", option)
+        seen.add(option)
 
 
 def _device_name(name: str, names: set[str], volumes: Volumes, path: str) -> Iterator[FieldError]:

@@ -323,8 +323,18 @@ TABLE: Mapping[str, Row] = {
     "Capabilities": Row(frozenset({"add", "drop"})),
     "SeccompProfile": Row(frozenset({"localhostProfile", "type"})),
     "VolumeMount": Row(
-        frozenset({"mountPath", "name", "readOnly"}),
-        neutral={"mountPropagation": ("None",), "recursiveReadOnly": ("Disabled",)},
+        frozenset(
+            {
+                "bindMountOptions",
+                "mountPath",
+                "mountPropagation",
+                "name",
+                "readOnly",
+                "recursiveReadOnly",
+                "subPath",
+                "subPathExpr",
+            }
+        ),
     ),
     "Volume": Row(
         frozenset({"name"}),
@@ -332,6 +342,9 @@ TABLE: Mapping[str, Row] = {
             "configMap": "ConfigMapVolumeSource",
             "downwardAPI": "DownwardAPIVolumeSource",
             "emptyDir": "EmptyDirVolumeSource",
+            "hostPath": "HostPathVolumeSource",
+            "image": "ImageVolumeSource",
+            "nfs": "NFSVolumeSource",
             "projected": "ProjectedVolumeSource",
             "secret": "SecretVolumeSource",
         },
@@ -361,7 +374,10 @@ TABLE: Mapping[str, Row] = {
     "ResourceFieldSelector": Row(frozenset({"containerName", "divisor", "resource"})),
     "ObjectFieldSelector": Row(frozenset({"apiVersion", "fieldPath"})),
     "ServiceAccountTokenProjection": Row(frozenset({"audience", "expirationSeconds", "path"})),
-    "EmptyDirVolumeSource": Row(frozenset({"medium", "sizeLimit"}), neutral={"mode": (0o777,)}, check=_empty_dir),
+    "EmptyDirVolumeSource": Row(frozenset({"medium", "mode", "sizeLimit"}), check=_empty_dir),
+    "HostPathVolumeSource": Row(frozenset({"path", "type"})),
+    "ImageVolumeSource": Row(frozenset({"pullPolicy", "reference"})),
+    "NFSVolumeSource": Row(frozenset({"path", "readOnly", "server"})),
     "HostAlias": Row(frozenset({"hostnames", "ip"})),
     "PodDNSConfig": Row(frozenset({"nameservers", "searches"}), parts={"options": "PodDNSConfigOption"}),
     "PodDNSConfigOption": Row(frozenset({"name", "value"})),
