@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from podstead.objects.validation.kinds import cronjob, endpoints, webhookconfiguration
+from podstead.objects.validation.kinds import cronjob, endpoints, ipaddress, servicecidr, webhookconfiguration
 
 
 def _subset(**changes: Any) -> dict[str, Any]:
@@ -115,3 +115,26 @@ def test_schedules(schedule: str) -> None:
 def test_schedules_that_are_none(schedule: str, why: str) -> None:
     (error,) = cronjob._schedule(schedule)
     assert str(error) == f'spec.schedule: Invalid value: "{schedule}": {why}'
+
+
+@pytest.mark.parametrize(
+    ("ranges", "why"),
+    [
+        (["10.0.0.0/24"], ""),
+        (["10.0.0.0/24", "2001:db8::/64"], ""),
+        ([], "spec.cidrs: Required value: at least one CIDR required"),
+        (["10.0.0.0"], 'spec.cidrs[0]: Invalid value: "10.0.0.0": must be a valid CIDR value'),
+        (["10.0.0.0/24", "10.1.0.0/24"], "may specify no more than one IP for each IP family"),
+        (["a", "b", "c"], "may only hold up to 2 values"),
+    ],
+)
+def test_service_ranges(ranges: list[str], why: str) -> None:
+    found = list(map(str, servicecidr.validate({"spec": {"cidrs": ranges}})))
+    assert len(found) == (1 if why else 0) and why in "".join(found)
+
+
+def test_an_address_is_named_by_itself() -> None:
+    assert ipaddress.name_problems("10.1.2.3") == ipaddress.name_problems("2001:db8::1") == []
+    assert ipaddress.name_problems("2001:DB8:0::1") == ["must be a canonical format IP address"]
+    assert ipaddress.name_problems("x") == ['ParseAddr("x"): unable to parse IP']
+    assert list(map(str, ipaddress.validate({"spec": {}}))) == ["spec.parentRef: Required value"]

@@ -52,6 +52,8 @@ _MODULES: dict[tuple[str, str], str] = {
     ("coordination.k8s.io", "Lease"): "lease",
     ("discovery.k8s.io", "EndpointSlice"): "endpointslice",
     ("events.k8s.io", "Event"): "event",
+    ("networking.k8s.io", "IPAddress"): "ipaddress",
+    ("networking.k8s.io", "ServiceCIDR"): "servicecidr",
     ("networking.k8s.io", "Ingress"): "ingress",
     ("networking.k8s.io", "IngressClass"): "ingressclass",
     ("networking.k8s.io", "NetworkPolicy"): "networkpolicy",
@@ -71,10 +73,16 @@ def _service_name(value: str, prefix: bool) -> list[str]:
     return meta.dns_1035_label_problems(f"{value}a" if prefix else value)
 
 
+def _address_name(value: str, prefix: bool) -> list[str]:
+    problems: list[str] = import_module(f"{__name__}.ipaddress").name_problems(value)
+    return problems
+
+
 _NAME_RULES: dict[tuple[str, str], meta.NameRule] = {
     ("", "Service"): _service_name,
     ("certificates.k8s.io", "ClusterTrustBundle"): meta.path_segment_name,
     ("events.k8s.io", "Event"): meta.path_segment_name,
+    ("networking.k8s.io", "IPAddress"): _address_name,
     (_RBAC, "ClusterRole"): meta.path_segment_name,
     (_RBAC, "ClusterRoleBinding"): meta.path_segment_name,
     (_RBAC, "Role"): meta.path_segment_name,
