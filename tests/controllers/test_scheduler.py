@@ -124,6 +124,19 @@ async def test_of_the_pods_that_wait_the_highest_priority_is_first(registry: Reg
         await until(client, "pods", "a", _bound)
 
 
+async def test_what_a_resize_gives_back_others_get(registry: Registry) -> None:
+    client = registry.client(ADMIN)
+    await client.create("nodes", _node(cpu="1"))
+    async with _running(client):
+        await client.create("pods", _pod("a", {"cpu": "900m"}), "default")
+        await until(client, "pods", "a", _bound)
+        await client.create("pods", _pod("b", {"cpu": "500m"}), "default")
+        await until(client, "pods", "b", _unschedulable)
+        smaller = [{"name": "c", "resources": {"requests": {"cpu": "300m"}}}]
+        await client.patch("pods", "a", "default", {"spec": {"containers": smaller}}, subresource="resize")
+        await until(client, "pods", "b", _bound)
+
+
 async def test_room_is_given_out_once_and_comes_back(registry: Registry) -> None:
     client = registry.client(ADMIN)
     await client.create("nodes", _node(cpu="1"))

@@ -140,8 +140,14 @@ class Scheduler:
         """As `_pod_seen`; one that waits is looked at again where its spec is another (a toleration more)."""
         self._pod_seen(new)
         key = key_of(new)
-        if key in self._pending and old["spec"] != new["spec"]:
+        if old["spec"] == new["spec"]:
+            return
+        if key in self._pending:
             self._queue.add(key)
+        elif key in self._used and old["spec"].get("nodeName"):
+            # A resize: what it gives back, others may have.
+            self._used[key] = self._used[key][0], Demand.of(from_object(new))
+            self._retry_pending()
 
     @staticmethod
     def _is_ours(obj: Object) -> bool:
