@@ -227,3 +227,28 @@ def test_filters(node: dict[str, Any], spec: dict[str, Any], why: str | None) ->
 )
 def test_tolerations(toleration: Toleration, holds: bool) -> None:
     assert tolerates([toleration], {"key": "k", "value": "v", "effect": "NoSchedule"}) is holds
+
+
+async def test_two_pods_do_not_get_the_same_port_of_a_node(registry: Registry) -> None:
+    client = registry.client(ADMIN)
+    await client.create("nodes", _node())
+
+    def asks(name: str) -> dict[str, Any]:
+        pod = _pod(name)
+        pod["spec"]["containers"][0]["ports"] = [{"containerPort": 80, "hostPort": 80}]
+        return pod
+
+    async with _running(client):
+        await client.create("pods", asks("first"), "default")
+        await until(client, "pods", "first", lambda pod: pod["spec"].get("nodeName"))
+        await client.create("pods", asks("second"), "default")
+        pod = await until(client, "pods", "second", lambda pod: pod["status"].get("conditions"))
+        message = "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."
+        assert pod["status"]["conditions"][0]["message"] == message
+        await client.delete("pods", "first", "default", grace_period_seconds=0)
+        await until(client, "pods", "second", lambda pod: pod["spec"].get("nodeName"))
+
+
+def test_the_overhead_of_a_runtime_class_counts() -> None:
+    pod = from_object(_pod(requests={"cpu": "1"}, overhead={"cpu": "250m"}))
+    assert Demand.of(pod).amounts["cpu"] == 1250

@@ -18,7 +18,7 @@ import pytest
 from podstead.linux import mounts, namespaces
 from podstead.linux.netlink import Netlink
 from podstead.node.network import BridgeNetwork, choose_subnet, firewall
-from podstead.node.runtime.base import RuntimeFailure
+from podstead.node.runtime.base import PortMapping, RuntimeFailure
 from podstead.paths import Paths
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0 or shutil.which("nft") is None, reason="needs root and nft")
@@ -331,3 +331,24 @@ def test_sandbox_configuration_is_not_shared(tmp_path: Path) -> None:
     assert first.paths.bridge != second.paths.bridge
     assert first.paths.nft_table != second.paths.nft_table
     assert not choose_subnet([first.subnet], seed=first.paths.name).overlaps(first.subnet)
+
+
+async def test_ports_of_the_host_survive_a_restart_and_go_with_the_pod(node: Node) -> None:
+    address, _ = await node.pod("s")
+    ports = [PortMapping("TCP", 40001, 80), PortMapping("UDP", 40002, 53, "127.0.0.1"), PortMapping("TCP", 1, 1, "::1")]
+    for _ in range(2):
+        await node.network.publish("s", ports)
+
+    def listed() -> str:
+        return _run("nft", "list", "table", "ip", node.paths.nft_table)
+
+    every, single = f"tcp . 40001 : {address} . 80", f"127.0.0.1 . udp . 40002 : {address} . 53"
+    assert every in listed()
+    assert single in listed()
+    again = node.again()
+    await again.setup()
+    assert every in listed()
+    assert single in listed()
+    await again.sweep(set())
+    assert "4000" not in listed()
+    await again.detach("s")
