@@ -9,7 +9,7 @@ set with another of the new if it opens `..data` first. Blocking: call from a th
 """
 
 # A ConfigMap may be shown in a thousand places, and pathlib takes longer than the kernel does for each:
-# ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH112, PTH115, PTH120, PTH211
+# ruff: noqa: PTH101, PTH102, PTH104, PTH106, PTH108, PTH112, PTH115, PTH120, PTH211
 
 from __future__ import annotations
 
@@ -60,12 +60,13 @@ def write(directory: Path, files: Mapping[str, File], group: int | None = None) 
     return changed
 
 
-def publish(directory: Path, files: Mapping[str, File], group: int | None = None) -> bool:
+def publish(directory: Path, files: Mapping[str, File], group: int | None = None, *, anew: bool = False) -> bool:
     """Have `directory` show `files`, by relative path; returns whether anything changed. What was before lies about
     until `clean`.
 
-    `group` is the pod's fsGroup: it owns all of it and may read it. Made again after a crash at any point, it ends in
-    the same state. Raises OSError, ValueError (`check_path`).
+    `group` is the pod's fsGroup: it owns all of it and may read it. With `anew` what is there is not looked at, as it
+    is known to be another. Made again after a crash at any point, it ends in the same state. Raises OSError, ValueError
+    (`check_path`).
     """
     for path in files:
         check_path(path)
@@ -73,7 +74,7 @@ def publish(directory: Path, files: Mapping[str, File], group: int | None = None
     if group is not None:
         wanted = {path: replace(file, mode=file.mode | _GROUP_FILE) for path, file in wanted.items()}
     root = str(directory)
-    present = _target(root)
+    present = None if anew else _target(root)
     changed = present is None or not _holds(present, wanted, group)
     if changed:
         if group is not None:
@@ -109,7 +110,17 @@ def clean(directory: Path, files: Mapping[str, File]) -> None:
         if entry.is_symlink():
             (directory / entry.name).unlink()
         elif entry.name.startswith(".."):
-            remove_tree(directory / entry.name)
+            _remove(directory / entry.name)
+
+
+def _remove(old: Path) -> None:
+    """Remove a set of files; most have no directories in them."""
+    try:
+        for entry in list(os.scandir(old)):
+            os.unlink(entry.path)
+        os.rmdir(old)
+    except OSError:
+        remove_tree(old)
 
 
 def _names(files: Mapping[str, File]) -> set[str]:

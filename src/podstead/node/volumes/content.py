@@ -57,6 +57,8 @@ class Shown:
     shows_pod: bool = False
     """Whether it shows fields of the pod itself."""
     ready: bool = False
+    signature: frozenset[tuple[str, int, int | None, int]] | None = None
+    """What tells the files that were published last from others."""
     retry_at: float | None = None
 
     @property
@@ -326,7 +328,11 @@ def _publish(shown: Shown, files: dict[str, File]) -> None:
             path.chmod(_DISK_MODE)
         elif not is_tmpfs_root(path):
             mounts.mount_tmpfs(path, mode=_MEMORY_MODE, swap=False)
-    atomic.publish(path, files, shown.pod.spec.security_context.fs_group)
+    signature = frozenset((name, file.mode, file.user, hash(file.content)) for name, file in files.items())
+    if shown.signature != signature:
+        anew, shown.signature = shown.signature is not None, None
+        atomic.publish(path, files, shown.pod.spec.security_context.fs_group, anew=anew)
+        shown.signature = signature
 
 
 def _clean(shown: Shown, files: dict[str, File]) -> None:
