@@ -304,7 +304,7 @@ class PodStarting:
             for status in superfluous(statuses):
                 if status.id and status.state is ContainerState.EXITED:
                     await runtime.remove_container(status.id)
-                    logfiles.remove(status.log_path)
+                    status.log_path.unlink(missing_ok=True)
         sandboxes = [one for one in await runtime.list_sandboxes() if one.uid == self.state.uid]
         if len(sandboxes) > 1:
             used = {status.sandbox_id for status in await runtime.list_containers()}
