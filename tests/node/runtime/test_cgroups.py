@@ -42,13 +42,15 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 def test_v2_hands_controllers_down_and_survives_a_refusal(unified: Path, writes: list[tuple[str, str]]) -> None:
-    _v2_group(unified / "podstead-x")
+    for path in ("podstead-x", "podstead-x/burstable", "podstead-x/besteffort"):
+        _v2_group(unified / path)
     groups = Cgroups("podstead-x", unified)
     assert groups.unified
     groups.prepare()
     root = [text for path, text in writes if path == f"{unified.name}/cgroup.subtree_control"]
     assert root == ["+cpu", "+cpuset", "+pids", "+hugetlb"]
     assert [text for path, text in writes if path.startswith("podstead-x/")] == ["+cpu", "+memory", "+pids"]
+    assert ("burstable/cgroup.subtree_control", "+memory") in writes
     assert (unified / "podstead-x/monitors").is_dir()
     _v2_group(unified / "podstead-x/podu1")
     groups.prepare_pod("u1")

@@ -1,7 +1,9 @@
 """cgroups of an instance in v1, hybrid and v2: where containers and monitors live, and how their groups go away.
 
 The OCI runtime makes a container's own group and writes its limits (cgroupfs driver). Here are the groups around it:
-PARENT/pod<UID>/<CONTAINER> and PARENT/monitors. Source: cgroups(7), the kernel's admin-guide/cgroup-v2.
+PARENT/pod<UID>/<CONTAINER> of guaranteed pods, PARENT/burstable/pod<UID>/<CONTAINER>, PARENT/besteffort/pod<UID>/...
+and PARENT/monitors. Source: cgroups(7), the kernel's admin-guide/cgroup-v2; for the tiers Kubernetes' documentation,
+"Node resource managers" and the proposal "Pod level resource management in kubelet".
 """
 
 from __future__ import annotations
@@ -9,12 +11,17 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from podstead.node.runtime import limits
+from podstead.node.runtime.base import Resources
 from podstead.paths import Paths
 
 ROOT = Path("/sys/fs/cgroup")
+BURSTABLE, BEST_EFFORT = "burstable", "besteffort"
+_TIERS = (BURSTABLE, BEST_EFFORT)
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _CONTROLLERS = ("cpu", "cpuset", "io", "memory", "pids", "hugetlb")
 # What decides in v1 and hybrid whether a service manager counts a process to the service that it stops.
@@ -31,6 +38,10 @@ class Cgroups:
         self.unified = (root / "cgroup.controllers").exists()
         self._root = root
         self._hierarchies = [root] if self.unified else list(_v1_hierarchies(root))
+        self._tiers: dict[str, str] = {}
+        self._shares: dict[str, int] = {}
+        """By uid: the tier of a pod (none: it is guaranteed), and the shares of one in the burstable tier."""
+        self._lock = threading.Lock()
 
     @property
     def unified_beside(self) -> Path:
@@ -46,7 +57,7 @@ class Cgroups:
 
     def container_path(self, pod_uid: str, container_id: str) -> str:
         """The OCI configuration's linux.cgroupsPath: absolute within each hierarchy."""
-        return f"/{self.parent}/pod{pod_uid}/{container_id}"
+        return f"{self.pod_path(pod_uid)}/{container_id}"
 
     @property
     def swap_limited(self) -> bool:
@@ -62,15 +73,43 @@ class Cgroups:
         for directory in self._monitor_groups():
             directory.mkdir(parents=True, exist_ok=True)
         if self.unified:
-            for directory in (self._root, self._root / self.parent):
+            tiers = [self._root / self.parent / tier for tier in _TIERS]
+            for directory in (self._root, self._root / self.parent, *tiers):
+                directory.mkdir(exist_ok=True)
                 self._hand_down(directory)
+        self._limit(f"/{self.parent}/{BEST_EFFORT}", Resources(cpu_shares=limits.MIN_SHARES))
 
     def prepare_pod(self, pod_uid: str) -> None:
         """Make a pod's group where the OCI runtime would not hand controllers down to it (v2); else it makes it."""
         if self.unified:
-            directory = self._root / self.parent / f"pod{pod_uid}"
+            directory = self._root / self.pod_path(pod_uid).lstrip("/")
             directory.mkdir(parents=True, exist_ok=True)
             self._hand_down(directory)
+
+    def place_pod(self, pod_uid: str, tier: str) -> None:
+        """Say that the pod's group is in `tier`: burstable, besteffort, or empty for beside them."""
+        self._tiers[pod_uid] = tier
+
+    def limit_pod(self, pod_uid: str, resources: Resources) -> None:
+        """Make a pod's group with these limits, or change them; raises OSError naming the file. Blocking."""
+        self.prepare_pod(pod_uid)
+        self._limit(self.pod_path(pod_uid), resources)
+        if self._tiers.get(pod_uid) == BURSTABLE:
+            with self._lock:
+                self._shares[pod_uid] = resources.cpu_shares
+                self._limit_burstable()
+
+    def memory_usage(self, path: str) -> int:
+        """What the group `path` (of `container_path`) uses, bytes."""
+        return limits.memory_usage(self._root, path, unified=self.unified)
+
+    def _limit_burstable(self) -> None:
+        """The tier has what its pods have together, so that it holds its own beside the guaranteed ones."""
+        shares = min(max(sum(self._shares.values()), limits.MIN_SHARES), limits.MAX_SHARES)
+        self._limit(f"/{self.parent}/{BURSTABLE}", Resources(cpu_shares=shares))
+
+    def _limit(self, path: str, resources: Resources) -> None:
+        limits.apply(self._root, path, resources, unified=self.unified)
 
     def enter_monitors(self, pid: int) -> None:
         """Move a process into the monitors' group. Blocking: the kernel may take 10 ms. Raises OSError."""
@@ -126,16 +165,28 @@ class Cgroups:
 
     def pod_path(self, pod_uid: str) -> str:
         """The group of all of a pod's containers, as `container_path`."""
-        return f"/{self.parent}/pod{pod_uid}"
+        tier = self._tiers.get(pod_uid)
+        if tier is None:
+            tier = next((one for one in _TIERS if self._has(f"{one}/pod{pod_uid}")), "")
+        return f"/{self.parent}/{tier}/pod{pod_uid}" if tier else f"/{self.parent}/pod{pod_uid}"
+
+    def _has(self, group: str) -> bool:
+        return any((hierarchy / self.parent / group).is_dir() for hierarchy in self._hierarchies)
 
     def remove_pod(self, pod_uid: str) -> None:
         self.remove(self.pod_path(pod_uid))
+        self._tiers.pop(pod_uid, None)
+        with self._lock:
+            if self._shares.pop(pod_uid, None) is not None:
+                self._limit_burstable()
 
     def pods(self) -> set[str]:
         """The uids of all pods that have a group in any hierarchy."""
         found: set[str] = set()
         for hierarchy in self._hierarchies:
-            found.update(path.name[3:] for path in (hierarchy / self.parent).glob("pod*") if path.is_dir())
+            for tier in ("", *_TIERS):
+                groups = (hierarchy / self.parent / tier).glob("pod*")
+                found.update(path.name[3:] for path in groups if path.is_dir())
         return found
 
     def remove_all(self) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from podstead.linux import mounts
 from podstead.node.runtime import exec as oci_exec
-from podstead.node.runtime import pause, portforward
+from podstead.node.runtime import pause, portforward, spec
 from podstead.node.runtime.adoption import Adoption
 from podstead.node.runtime.attach import ConmonAttach
 from podstead.node.runtime.base import (
@@ -23,6 +23,7 @@ from podstead.node.runtime.base import (
     ExecProcess,
     NotFound,
     PodNetwork,
+    Resources,
     RootFilesystems,
     RuntimeFailure,
     SandboxConfig,
@@ -32,6 +33,7 @@ from podstead.node.runtime.cgroups import ROOT, Cgroups
 from podstead.node.runtime.choice import AUTOMATIC, CANDIDATES, Choice, Chooser
 from podstead.node.runtime.command import Commands
 from podstead.node.runtime.containers import Container, Containers, Tools
+from podstead.node.runtime.logfiles import LogKeeper, LogLimits
 from podstead.node.runtime.records import Binary, Phase
 from podstead.node.runtime.sandboxes import Sandbox, Sandboxes
 from podstead.node.runtime.views import MountViews
@@ -50,6 +52,7 @@ class OCIRuntime:
         wanted: str = AUTOMATIC,
         conmon_path: str = "/usr/bin/conmon",
         cgroup_root: Path = ROOT,
+        log_limits: LogLimits = LogLimits(),
     ) -> None:
         self._paths = paths
         self._wanted = wanted
@@ -57,7 +60,7 @@ class OCIRuntime:
         self._views = MountViews(paths.run, self._cgroups.unified_beside)
         self._commands = Commands(paths.runtime_root, self._views)
         self._sandboxes = Sandboxes(paths, network, self._cgroups)
-        tools = Tools(paths, images, self._commands, conmon_path, self._cgroups)
+        tools = Tools(paths, images, self._commands, conmon_path, self._cgroups, LogKeeper(log_limits))
         self._containers = Containers(tools, self._sandboxes, limit=2 * (os.cpu_count() or 1))
         self._choice: Choice | None = None
         self._handlers: dict[str, Binary] = {}
@@ -159,6 +162,9 @@ class OCIRuntime:
                 raise failure
         await _told(self._sandboxes.remove(sandbox))
 
+    async def update_pod_sandbox_resources(self, sandbox_id: str, resources: Resources) -> None:
+        await _told(self._sandboxes.limit(self._sandboxes.get(sandbox_id), resources))
+
     async def list_sandboxes(self) -> list[SandboxStatus]:
         return [self._sandbox_status(sandbox) for sandbox in self._sandboxes.by_id.values()]
 
@@ -183,6 +189,16 @@ class OCIRuntime:
     async def start_container(self, container_id: str) -> None:
         container = self._containers.get(container_id)
         await self._containers.start(container, self._sandboxes.get(container.record.sandbox_id))
+
+    async def update_container_resources(self, container_id: str, resources: Resources) -> None:
+        container = self._containers.get(container_id)
+        path = self._cgroups.container_path(container.record.pod_uid, container_id)
+        usage = self._cgroups.memory_usage(path)
+        if 0 < resources.memory_limit < usage:
+            limit = resources.memory_limit
+            raise RuntimeFailure(f"attempting to set memory limit ({limit}) below current usage ({usage})")
+        found = spec.limits(resources, swap_limited=self._cgroups.swap_limited)
+        await self._containers.command(container).update(container_id, found)
 
     async def stop_container(self, container_id: str, grace: float) -> None:
         container = self._containers.by_id.get(container_id)

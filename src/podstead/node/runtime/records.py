@@ -113,6 +113,7 @@ class SandboxRecord(msgspec.Struct):
     shared_pid: bool = False
     pause: str = ""
     """Id of the container whose PID namespace all of them share; empty until it runs."""
+    cgroup_tier: str = ""
     host_network: bool = False
     host_ipc: bool = False
     host_pid: bool = False

@@ -8,7 +8,15 @@ from pathlib import Path
 
 from podstead import clock
 from podstead.linux import mounts, namespaces
-from podstead.node.runtime.base import CreateFailed, NotFound, PodNetwork, RuntimeFailure, SandboxConfig, SandboxStatus
+from podstead.node.runtime.base import (
+    CreateFailed,
+    NotFound,
+    PodNetwork,
+    Resources,
+    RuntimeFailure,
+    SandboxConfig,
+    SandboxStatus,
+)
 from podstead.node.runtime.cgroups import Cgroups
 from podstead.node.runtime.records import Binary, RecordFolder, SandboxPhase, SandboxRecord, boot_id
 from podstead.paths import Paths
@@ -86,6 +94,7 @@ class Sandboxes:
     def hold(self, record: SandboxRecord) -> Sandbox:
         """Take a record into the list, as a new sandbox or one found at start."""
         sandbox = self.by_id[record.id] = Sandbox(record, self._paths.sandboxes / record.id)
+        self._cgroups.place_pod(record.uid, record.cgroup_tier)
         return sandbox
 
     async def run(self, config: SandboxConfig, runtime: Binary | None = None) -> Sandbox:
@@ -105,6 +114,7 @@ class Sandboxes:
                 log_directory=str(config.log_directory),
                 labels=dict(config.labels),
                 shared_pid=config.shared_pid,
+                cgroup_tier=config.cgroup_tier,
                 created_at=clock.now(),
                 boot=boot_id(),
                 ip=config.host_address,
@@ -118,14 +128,14 @@ class Sandboxes:
         )
         try:
             self.records.save(sandbox.record)
-            sandbox.making = asyncio.create_task(self._make(sandbox))
+            sandbox.making = asyncio.create_task(self._make(sandbox, config.resources))
             await asyncio.shield(sandbox.making)
         except (OSError, RuntimeFailure) as error:
             await self.remove(sandbox)
             raise RuntimeFailure(f"cannot make the sandbox: {error}", "FailedCreatePodSandBox") from error
         return sandbox
 
-    async def _make(self, sandbox: Sandbox) -> None:
+    async def _make(self, sandbox: Sandbox, resources: Resources) -> None:
         record = sandbox.record
         # The first container's create follows on this: it finds the kernel ready for it.
         sandbox.expediting = asyncio.create_task(asyncio.to_thread(self._cgroups.expedite_moves))
@@ -138,8 +148,13 @@ class Sandboxes:
         if not record.plumbed:
             self._plumb(sandbox)
         await asyncio.to_thread(_make_files, sandbox)
+        await self.limit(sandbox, resources)
         record.phase = SandboxPhase.READY
         self.records.save(record)
+
+    async def limit(self, sandbox: Sandbox, resources: Resources) -> None:
+        """Make the pod's cgroup with these limits, or change them; raises OSError."""
+        await asyncio.to_thread(self._cgroups.limit_pod, sandbox.record.uid, resources)
 
     def _plumb(self, sandbox: Sandbox) -> asyncio.Task[None]:
         sandbox.plumbing = asyncio.create_task(self._attach(sandbox))
