@@ -72,6 +72,8 @@ class Resources:
     cpu_period: int = 0
     memory_limit: int = 0
     oom_score_adj: int | None = None
+    pids_limit: int = 0
+    """Processes and threads; of a pod as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,10 @@ class SandboxConfig:
     labels: Mapping[str, str] = field(default_factory=dict)
     shared_pid: bool = False
     """All its containers are in one PID namespace (CRI: NamespaceMode POD); it ends with the first process there."""
+    cgroup_tier: str = ""
+    """burstable, besteffort, or empty (guaranteed): which group the pod's is in."""
+    resources: Resources = Resources()
+    """Limits of the pod's group, around its containers' own."""
     host_address: str = ""
     """Set for a pod on the host's network (and under its name): the address that it has there."""
     host_ipc: bool = False
@@ -390,6 +396,10 @@ class Runtime(Protocol):
         """Stop, then remove its containers and records."""
         ...
 
+    async def update_pod_sandbox_resources(self, sandbox_id: str, resources: Resources) -> None:
+        """Give the pod's group other limits (CRI: UpdatePodSandboxResources). Raises NotFound, RuntimeFailure."""
+        ...
+
     async def list_sandboxes(self) -> list[SandboxStatus]: ...
 
     async def create_container(self, sandbox_id: str, config: ContainerConfig) -> str:
@@ -399,6 +409,11 @@ class Runtime(Protocol):
 
     async def start_container(self, container_id: str) -> None:
         """Start what was created. Raises CreateFailed; the container is then EXITED with that reason and message."""
+        ...
+
+    async def update_container_resources(self, container_id: str, resources: Resources) -> None:
+        """Give a running container other limits (CRI: UpdateContainerResources); what is 0 stays as it is, memory
+        never goes below what is in use. Raises NotFound, RuntimeFailure."""
         ...
 
     async def stop_container(self, container_id: str, grace: float) -> None:

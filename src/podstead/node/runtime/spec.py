@@ -62,7 +62,7 @@ def build(config: ContainerConfig, user: ProcessUser, around: Surroundings) -> d
         "linux": {
             "namespaces": _namespaces(around),
             "cgroupsPath": around.cgroups_path,
-            "resources": _resources(config.resources, security, swap_limited=around.swap_limited),
+            "resources": _resources(config.resources, security, around),
             **({"rootfsPropagation": propagation} if propagation else {}),
             **({"devices": list(_host_devices())} if security.privileged else {}),
             **_protections(security),
@@ -161,8 +161,18 @@ def _rootfs_propagation(mounts: Sequence[Mount]) -> str:
     return next((kind for kind in ("rshared", "rslave") if kind in asked or kind[1:] in asked), "")
 
 
-def _resources(resources: Resources, security: Security, *, swap_limited: bool) -> dict[str, Any]:
+def _resources(resources: Resources, security: Security, around: Surroundings) -> dict[str, Any]:
     found: dict[str, Any] = {"devices": [{"allow": security.privileged, "access": "rwm"}]}
+    found |= limits(resources, swap_limited=around.swap_limited)
+    if around.unified_cgroups and resources.memory_limit:
+        # Out of memory, all of a container's processes end, as with the kubelet since 1.28.
+        found["unified"] = {"memory.oom.group": "1"}
+    return found
+
+
+def limits(resources: Resources, *, swap_limited: bool) -> dict[str, Any]:
+    """Return the runtime-spec's linux.resources for what is limited."""
+    found: dict[str, Any] = {}
     cpu = {"shares": resources.cpu_shares, "quota": resources.cpu_quota, "period": resources.cpu_period}
     if any(cpu.values()):
         found["cpu"] = {name: value for name, value in cpu.items() if value}
