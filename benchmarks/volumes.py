@@ -113,9 +113,10 @@ async def exchanges(api: Api, instance: Instance, bare: Path, size: int, rounds:
         inside = Line(f"exchange through a volume, {what}", "MB/s")
         outside = Line(f"the same on the bare file system, {what}", "MB/s")
         share = Line(f"volume by bare, {what}", "%", least=90)
-        for _ in range(rounds):
-            inside.values.append(await asyncio.to_thread(rate, exchange, writer, reader, size))
-            outside.values.append(await asyncio.to_thread(rate, exchange, bare / "file", bare / "file", size))
+        ways = [(inside, writer, reader), (outside, bare / "file", bare / "file")]
+        for number in range(rounds):
+            for line, source, sink in ways if number % 2 else reversed(ways):
+                line.values.append(await asyncio.to_thread(rate, exchange, source, sink, size))
             share.values.append(100 * inside.values[-1] / outside.values[-1])
         made += [inside, outside, share]
     await api.until_gone(["exchange"])
@@ -150,8 +151,9 @@ async def prepared(api: Api, rounds: int) -> list[Line]:
     names = [f"own-{number}" for number in range(_VOLUMES)]
     for name in names:
         await api.send("POST", MAPS, {"metadata": {"name": name}, "data": {"key": "x" * 1000}})
-    for _ in range(rounds):
-        for line, maps in ((plain, []), (many, names)):
+    kinds: list[tuple[Line, list[str]]] = [(plain, []), (many, names)]
+    for number in range(rounds):
+        for line, maps in kinds if number % 2 else reversed(kinds):
             line.values.append(1000 * await api.until_running([with_maps("maps", maps)]))
             await api.until_gone(["maps"])
             await api.settled()
