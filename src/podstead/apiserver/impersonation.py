@@ -24,7 +24,8 @@ _AUTHENTICATION = "authentication.k8s.io"
 def acting_as(user: UserInfo, headers: CIMultiDictProxy[str], authorizer: Authorizer) -> UserInfo:
     """Return as whom the request acts: `user`, or who its headers name.
 
-    Raises StatusError 401 where `user` is nobody, 403 where `user` may not act as one of those, 400 for headers that name no user.
+    Raises StatusError 401 where `user` is nobody, 403 where `user` may not act as one of those, 400 for headers that
+    name no user.
     """
     if not any(name.lower().startswith(_PREFIX) for name in headers):
         return user
