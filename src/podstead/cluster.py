@@ -16,6 +16,7 @@ from podstead.client.base import Client
 from podstead.client.supervise import supervise
 from podstead.controllers.certificates import ClientCertificateSigner
 from podstead.controllers.garbage import GarbageCollector
+from podstead.controllers.masterservice import MasterService
 from podstead.controllers.namespaces import NamespaceController
 from podstead.controllers.scheduler import Scheduler
 from podstead.controllers.serviceaccounts import DEFAULT_ACCOUNT, NamespaceDefaults
@@ -139,6 +140,7 @@ class Cluster:
             signer = ClientCertificateSigner(
                 _controller(registry, "certificate-controller"), functools.partial(sign_client, pki.authority)
             )
+            master = MasterService(_controller(registry, "master-service"), rooms.network.gateway, self.port)
             scheduler = Scheduler(registry.client(UserInfo("system:kube-scheduler", (SYSTEM_MASTERS,))))
             group.create_task(supervise("namespace defaults", defaults.run, failing=self._failing))
             group.create_task(supervise("namespaces", namespaces.run, failing=self._failing))
@@ -152,6 +154,7 @@ class Cluster:
             await _first_pod_possible(system)
             garbage = GarbageCollector(_controller(registry, "generic-garbage-collector"))
             group.create_task(supervise("garbage collection", garbage.run, failing=self._failing))
+            group.create_task(supervise("service of the API server", master.run, failing=self._failing))
             on_ready(agent.problem)
             assert registry.tokens is not None
             await asyncio.to_thread(registry.tokens.keys.prepare)
