@@ -22,6 +22,8 @@ _TEXT = "text/plain"
 _FLAGS = ("follow", "previous", "timestamps")
 _NUMBERS = {"tailLines": 0, "sinceSeconds": 1, "limitBytes": 1}
 """The smallest value of each."""
+_STREAMS = ("All", "Stderr", "Stdout")
+"""KEP-3288."""
 
 
 async def serve(call: Call, pod: Entry, dialer: NodeDialer) -> web.StreamResponse | Answer:
@@ -69,8 +71,15 @@ def log_query(query: Mapping[str, list[str]], name: str) -> dict[str, str]:
         if "sinceSeconds" in checked:
             why = "Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified"
             problems.append(FieldError("[]", "FieldValueForbidden", why))
-    if text(query, "stream"):
-        problems.append(FieldError("stream", "FieldValueForbidden", "Forbidden: may not be specified"))
+    stream = text(query, "stream")
+    if stream and stream not in _STREAMS:
+        why = f'Unsupported value: "{stream}": supported values: "All", "Stderr", "Stdout"'
+        problems.append(FieldError("stream", "FieldValueNotSupported", why))
+    elif stream:
+        checked["stream"] = stream
+        if stream != "All" and "tailLines" in checked:
+            why = "Forbidden: `tailLines` and specific `stream` are mutually exclusive for now"
+            problems.append(FieldError("[]", "FieldValueForbidden", why))
     if problems:
         raise invalid("PodLogOptions", name, problems)
     return checked

@@ -82,9 +82,9 @@ class FileWatcher:
 
     @contextmanager
     def watch(self, path: Path) -> Iterator[asyncio.Event]:
-        """Give an event that is set whenever the file at `path` has been written to; raises OSError."""
+        """Give an event that is set whenever the file at `path` has been written to or replaced; raises OSError."""
         inotify = self._open()
-        number = inotify.add(path, IN_MODIFY)
+        number = inotify.add(path, IN_MODIFY | IN_ATTRIB)
         event = asyncio.Event()
         self._events.setdefault(number, set()).add(event)
         try:

@@ -8,9 +8,10 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from podstead.linux.inotify import FileWatcher
+from podstead.node.runtime.logfiles import rotated, stamp_of, stamp_of_file
 
 BLOCK = 256 << 10
 """Bytes of a log file that are read and rendered at once."""
@@ -32,18 +33,26 @@ class LogOptions:
 
 
 class LogFile:
-    """One log file, read from where `options` say on. `TIME STREAM TAG CONTENT` is a record, CRI's log format; a
-    line is the content of records tagged P (partial) up to one tagged F (full). Blocking; a context manager."""
+    """One container's log, with its older files, read from where `options` say on.
+
+    `TIME STREAM TAG CONTENT` is a record, CRI's log format; a line is the content of records tagged P (partial) up to
+    one tagged F (full). Blocking; a context manager.
+    """
 
     def __init__(self, path: Path, options: LogOptions) -> None:
         """Raises FileNotFoundError."""
         self.path = path
         self.options = options
-        self._file = path.open("rb", buffering=0)
+        self._file: IO[bytes] = path.open("rb", buffering=0)
         self._position = -1
         self._left = options.limit_bytes
         self._thresholds: dict[bytes, bytes] = {}
         self._line_open = dict.fromkeys(options.streams, False)
+        self._sealed = False
+        """Nothing will be added to the file that is open: conmon writes to another one."""
+        self._stamp = 0
+        """When the older file that is open was written to last; 0 for the one that is written to."""
+        self._older = rotated(path)
 
     def __enter__(self) -> LogFile:
         return self
@@ -56,17 +65,38 @@ class LogFile:
         """Whether the limit of bytes has been reached."""
         return self._left is not None and self._left <= 0
 
-    def size(self) -> int:
-        """Bytes of the file that have not been read."""
-        return os.fstat(self._file.fileno()).st_size - max(self._position, 0)
+    @property
+    def is_large(self) -> bool:
+        """Whether reading on may take its time: many bytes, or an older file, which may be a compressed one."""
+        unread = os.fstat(self._file.fileno()).st_size - max(self._position, 0)
+        return self._sealed or unread > _INLINE or (self._position < 0 and bool(self._older))
 
     def seek(self) -> None:
-        """Find the place to start from; quick however large the file is."""
-        wanted = self.options.tail_lines
-        self._position = 0 if wanted is None else self._find_tail(wanted)
+        """Find the place to start from; quick however large the files are."""
+        older, options = self._older, self.options
+        if options.since is not None:
+            since = int(options.since.timestamp()) * 10**9
+            older = [segment for segment in older if stamp_of(self.path, segment) >= since]
+        if options.tail_lines is None:
+            for segment in older:
+                if self._open(segment):
+                    break
+            self._position = 0
+            return
+        tail = _Tail(options.tail_lines, options.streams)
+        position = tail.find(self._file.fileno())
+        while position is None and older and self._open(older.pop()):
+            position = tail.find(self._file.fileno())
+        self._position = position or 0
 
     def read(self) -> tuple[int, bytes]:
         """Read one block and return how many bytes of the file that were (0 at the end, for now) and its text."""
+        count, text = self._read()
+        while count == 0 and self._advance():
+            count, text = self._read()
+        return count, text
+
+    def _read(self) -> tuple[int, bytes]:
         block = os.pread(self._file.fileno(), BLOCK, self._position)
         end = block.rfind(b"\n") + 1
         if end == 0:
@@ -79,6 +109,36 @@ class LogFile:
             text = text[: self._left]
             self._left -= len(text)
         return end, text
+
+    def _advance(self) -> bool:
+        """Go on to the next file, if conmon has begun one; returns whether there may be more to read now."""
+        here = os.fstat(self._file.fileno())
+        if not self._sealed:
+            try:
+                self._sealed = self.path.stat().st_ino != here.st_ino
+            except FileNotFoundError:
+                return False
+            return self._sealed  # Once more, for what was written to it last.
+        older = rotated(self.path)
+        stamp = self._stamp or stamp_of_file(self.path, here, older)
+        if any(stamp_of(self.path, segment) > stamp and self._open(segment) for segment in older):
+            return True
+        return self._open(self.path)
+
+    def _open(self, segment: Path) -> bool:
+        """Open a file of the log in place of the one that is open; returns False where it is gone."""
+        packed = segment if segment.suffix == ".gz" else segment.with_name(f"{segment.name}.gz")
+        try:
+            fresh: IO[bytes] = _unpacked(segment) if segment == packed else segment.open("rb", buffering=0)
+        except FileNotFoundError:
+            try:
+                fresh = _unpacked(packed)
+            except FileNotFoundError:
+                return False
+        self._file.close()
+        self._file, self._position, self._sealed = fresh, 0, segment != self.path
+        self._stamp = stamp_of(self.path, segment) if self._sealed else 0
+        return True
 
     def _render(self, block: bytes) -> bytes:
         options, parts = self.options, list[bytes]()
@@ -106,14 +166,23 @@ class LogFile:
             threshold = self._thresholds[zone] = _local(since, zone)
         return stamp[: len(threshold)] < threshold
 
-    def _find_tail(self, wanted: int) -> int:
-        """Return where the last `wanted` lines of the streams asked for start, reading backwards."""
-        position = os.fstat(self._file.fileno()).st_size
-        found, last, rest = 0, True, b""
+
+class _Tail:
+    """Looks for where the last `wanted` lines of `streams` start, from the end of the newest file backwards."""
+
+    def __init__(self, wanted: int, streams: frozenset[bytes]) -> None:
+        self._wanted = wanted
+        self._streams = streams
+        self._found = 0
+        self._last = True
+
+    def find(self, descriptor: int) -> int | None:
+        """Return where in this file they start, None where that is in an older one. Files the newest first."""
+        position, rest = os.fstat(descriptor).st_size, b""
         while position > 0:
             size = min(_TAIL_BLOCK, position)
             position -= size
-            block = os.pread(self._file.fileno(), size, position) + rest
+            block = os.pread(descriptor, size, position) + rest
             first = 0 if position == 0 else block.find(b"\n") + 1
             if first == 0 and position > 0:
                 rest = block if len(block) < BLOCK else b""
@@ -121,16 +190,38 @@ class LogFile:
             end = block.rfind(b"\n") + 1
             while end > first:
                 start = block.rfind(b"\n", first, end - 1) + 1 or first
-                fields = block[start:end].split(b" ", 3)
-                if len(fields) == 4 and fields[1] in self.options.streams:
-                    # An open line at the very end counts as one; elsewhere a line is counted at its last record.
-                    found += last or fields[2].startswith(b"F")
-                    last = False
-                    if found > wanted:
-                        return position + end
+                if self._is_enough(block[start:end]):
+                    return position + end
                 end = start
             rest = block[:first]
-        return 0
+        return None
+
+    def _is_enough(self, record: bytes) -> bool:
+        """Count a record; returns whether it is the end of a line that is not wanted any more."""
+        fields = record.split(b" ", 3)
+        if len(fields) == 4 and fields[1] in self._streams:
+            # An open line at the very end counts as one; elsewhere a line is counted at its last record.
+            self._found += self._last or fields[2].startswith(b"F")
+            self._last = False
+        return self._found > self._wanted
+
+
+def _unpacked(segment: Path) -> IO[bytes]:
+    """Return a compressed file's content, on the disk that the log is on, under no name."""
+    import gzip
+    import shutil
+    import tempfile
+
+    times = segment.stat()
+    with gzip.open(segment, "rb") as packed:
+        content = tempfile.TemporaryFile(dir=segment.parent, buffering=0)  # noqa: SIM115
+        try:
+            shutil.copyfileobj(packed, content, BLOCK)
+            os.utime(content.fileno(), ns=(times.st_atime_ns, times.st_mtime_ns))
+        except BaseException:
+            content.close()
+            raise
+    return content
 
 
 def _local(moment: datetime, zone: bytes) -> bytes:
@@ -149,7 +240,7 @@ async def stream_log(
 
     With `follow` it goes on until `ended()` returns and all has been read.
     """
-    if log.size() > _INLINE:
+    if log.is_large:
         await asyncio.to_thread(log.seek)
     else:
         log.seek()
@@ -158,17 +249,20 @@ async def stream_log(
             yield text
         return
     waiting = asyncio.create_task(ended(), name=f"end of {log.path}")
+    changed = asyncio.Event()
+    waiting.add_done_callback(lambda _: changed.set())
     try:
-        with watcher.watch(log.path) as changed:
-            waiting.add_done_callback(lambda _: changed.set())
-            while not log.exhausted:
-                changed.clear()
+        while not log.exhausted:
+            # Watched anew each time: it may be another file that conmon writes to.
+            with watcher.watch(log.path) as changed:
                 over = waiting.done()
                 async for text in _rest(log):
                     yield text
-                if over:
+                if over or log.exhausted:
                     break
                 await changed.wait()
+    except FileNotFoundError:
+        pass  # The pod has been removed meanwhile, with its logs.
     finally:
         waiting.cancel()
         await asyncio.wait((waiting,))
@@ -179,7 +273,7 @@ async def stream_log(
 async def _rest(log: LogFile) -> AsyncGenerator[bytes, None]:
     while not log.exhausted:
         # What may have to come from a disk is read in a thread; a line that was written just now is in memory.
-        count, text = await asyncio.to_thread(log.read) if log.size() > _INLINE else log.read()
+        count, text = await asyncio.to_thread(log.read) if log.is_large else log.read()
         if text:
             yield text
         if count == 0:

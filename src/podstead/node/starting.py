@@ -17,6 +17,7 @@ from podstead.node.hooks import HookFailed
 from podstead.node.mounting import MountPreparer
 from podstead.node.planning import BACK_OFF, CONFIG_RETRY, Planner, Step, back_off_key
 from podstead.node.pulling import ImagePuller
+from podstead.node.runtime import logfiles
 from podstead.node.runtime.base import (
     ContainerConfig,
     ContainerState,
@@ -304,7 +305,7 @@ class PodStarting:
             for status in superfluous(statuses):
                 if status.id and status.state is ContainerState.EXITED:
                     await runtime.remove_container(status.id)
-                    status.log_path.unlink(missing_ok=True)
+                    logfiles.remove(status.log_path)
         sandboxes = [one for one in await runtime.list_sandboxes() if one.uid == self.state.uid]
         if len(sandboxes) > 1:
             used = {status.sandbox_id for status in await runtime.list_containers()}

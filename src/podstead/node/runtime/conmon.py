@@ -20,6 +20,7 @@ from podstead.linux import process
 from podstead.node.runtime.base import CreateFailed
 from podstead.node.runtime.command import RuntimeCommand
 from podstead.node.runtime.errors import last_error
+from podstead.node.runtime.logfiles import DEFAULT_LIMITS
 from podstead.node.runtime.records import ProcessIdentity
 
 _ANSWER_LIMIT = 1 << 16
@@ -38,12 +39,15 @@ class Launch:
     stdin: bool
     stdin_once: bool
     tty: bool
+    log_size: int = DEFAULT_LIMITS.size
+    """Bytes after which the log goes on in a new file."""
 
     def argv(self, conmon_path: str, runtime: Sequence[str]) -> list[str]:
         program, *arguments = runtime
         argv = [conmon_path, "--api-version", "1", "--sync", "-c", self.container_id, "-u", self.container_id]
         argv += ["-n", self.name, "-r", program, "-b", str(self.bundle), "-p", str(self.bundle / "pidfile")]
         argv += ["--exit-dir", str(self.exits), "-l", f"k8s-file:{self.log_path}", "--no-sync-log", "--full-attach"]
+        argv += ["--log-size-max", str(self.log_size)]
         for argument in arguments:
             argv += ["--runtime-arg", argument]
         if self.stdin:

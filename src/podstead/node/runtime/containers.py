@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from podstead.node.runtime.base import (
 from podstead.node.runtime.cgroups import Cgroups
 from podstead.node.runtime.command import Commands, RuntimeCommand
 from podstead.node.runtime.conmon import Monitor
+from podstead.node.runtime.logfiles import LogKeeper
 from podstead.node.runtime.records import Binary, ContainerRecord, Phase, ProcessIdentity, RecordFolder, boot_id
 from podstead.node.runtime.sandboxes import Sandbox, Sandboxes
 from podstead.node.runtime.signals import killed, send, stop_signal
@@ -60,6 +61,7 @@ class Tools:
     commands: Commands
     conmon_path: str
     cgroups: Cgroups
+    logs: LogKeeper = field(default_factory=LogKeeper)
 
 
 class Container:
@@ -248,6 +250,7 @@ class Containers:
             stdin=config.stdin,
             stdin_once=config.stdin_once,
             tty=config.tty,
+            log_size=tools.logs.limits.size,
         )
 
     def _target_pid(self, target_id: str) -> int:
@@ -322,6 +325,8 @@ class Containers:
     def watch(self, container: Container, monitor: Monitor) -> None:
         """See to it that the container's end is recorded and told when its monitor has ended."""
         container.monitor = monitor
+        if pause.LABEL not in container.record.labels:
+            self._tools.logs.hold(Path(container.record.log_path))
         monitor.ended.add_done_callback(lambda _: self._monitor_ended(container))
 
     def _monitor_ended(self, container: Container) -> None:
@@ -367,6 +372,7 @@ class Containers:
         if record.joined_pid and record.boot == boot_id():
             self._tools.cgroups.kill(self._cgroups_path(record))
         self.records.save_if_possible(record)
+        self._tools.logs.release(Path(record.log_path))
         container.ended.set()
         self.events.put_nowait(ContainerEvent(record.id, record.pod_uid))
 
@@ -424,6 +430,7 @@ class Containers:
         for container in self.by_id.values():
             if container.monitor is not None:
                 container.monitor.ended.cancel()
+        await self._tools.logs.close()
         self.events.put_nowait(None)
 
 

@@ -33,6 +33,7 @@ from podstead.node.runtime.cgroups import ROOT, Cgroups
 from podstead.node.runtime.choice import AUTOMATIC, CANDIDATES, Choice, Chooser
 from podstead.node.runtime.command import Commands
 from podstead.node.runtime.containers import Container, Containers, Tools
+from podstead.node.runtime.logfiles import DEFAULT_LIMITS, LogKeeper, LogLimits
 from podstead.node.runtime.records import Binary, Phase
 from podstead.node.runtime.sandboxes import Sandbox, Sandboxes
 from podstead.node.runtime.views import MountViews
@@ -51,6 +52,7 @@ class OCIRuntime:
         wanted: str = AUTOMATIC,
         conmon_path: str = "/usr/bin/conmon",
         cgroup_root: Path = ROOT,
+        log_limits: LogLimits = DEFAULT_LIMITS,
     ) -> None:
         self._paths = paths
         self._wanted = wanted
@@ -58,7 +60,7 @@ class OCIRuntime:
         self._views = MountViews(paths.run, self._cgroups.unified_beside)
         self._commands = Commands(paths.runtime_root, self._views)
         self._sandboxes = Sandboxes(paths, network, self._cgroups)
-        tools = Tools(paths, images, self._commands, conmon_path, self._cgroups)
+        tools = Tools(paths, images, self._commands, conmon_path, self._cgroups, LogKeeper(log_limits))
         self._containers = Containers(tools, self._sandboxes, limit=2 * (os.cpu_count() or 1))
         self._choice: Choice | None = None
         self._handlers: dict[str, Binary] = {}
