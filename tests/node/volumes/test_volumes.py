@@ -18,6 +18,7 @@ from podstead.node.volumes import manager as manager_module
 from podstead.node.volumes.base import VolumeError
 from podstead.node.volumes.emptydir import memory_volume_size
 from podstead.node.volumes.manager import VolumeManager
+from podstead.node.volumes.removal import AT_ONCE, Remover
 from podstead.objects.pod import Pod, from_object
 from podstead.objects.volumes import Volume
 from podstead.paths import Paths
@@ -277,6 +278,28 @@ async def test_half_a_volume_is_not_taken_for_one(
         with pytest.raises(Killed):
             await manager.tear_down("uid-1")
     assert list((await manager.set_up(pod(v=DISK)))["v"].iterdir()) == []
+
+
+async def test_a_large_volume_is_removed_by_a_process_of_its_own(manager: VolumeManager, paths: Paths) -> None:
+    path = (await manager.set_up(pod(v=DISK)))["v"]
+    for number in range(AT_ONCE + 10):
+        (path / str(number)).touch()
+    (path / "link").symlink_to(paths.data.parent)
+    (path / "inner").mkdir()
+    await manager.tear_down("uid-1")
+    assert list(paths.pods.iterdir()) == []
+
+
+async def test_a_process_of_its_own_stops_at_a_mount_point_too(tmp_path: Path) -> None:
+    (tmp_path / "tree/inner").mkdir(parents=True)
+    mounts.mount("none", tmp_path / "tree/inner", "tmpfs")
+    (tmp_path / "tree/inner/file").touch()
+    try:
+        with pytest.raises(VolumeError, match="tree/inner is a mount point: unmount it first"):
+            await Remover().remove(tmp_path / "tree")
+        assert (tmp_path / "tree/inner/file").exists()
+    finally:
+        mounts.umount(tmp_path / "tree/inner")
 
 
 async def test_orphans_are_pods_that_nobody_knows(manager: VolumeManager, paths: Paths) -> None:

@@ -71,7 +71,7 @@ def mount_image(path: Path, record: VolumeRecord, layers: Sequence[Path], graph:
         fresh = note.with_suffix(".new")
         fresh.write_bytes(msgspec.json.encode(record))
         fresh.replace(note)
-        if path.lstat().st_dev == path.parent.lstat().st_dev:
+        if not mounts.mounts_below(path):
             _mount(path, layers)
 
 

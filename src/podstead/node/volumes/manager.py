@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 from podstead.client.base import Client
 from podstead.linux import mounts
-from podstead.linux.remove import MountInside, remove_tree
+from podstead.linux.remove import MountInside, Unfinished, remove_tree
 from podstead.node import info
 from podstead.node.settled import settled
 from podstead.node.volumes import shared, subpath
@@ -28,6 +28,7 @@ from podstead.node.volumes.hostpath import HostPathPlugin
 from podstead.node.volumes.image import ImageVolumePlugin
 from podstead.node.volumes.nfs import NFSPlugin
 from podstead.node.volumes.projected import ProjectedType
+from podstead.node.volumes.removal import AT_ONCE, Remover
 from podstead.node.volumes.secret import SecretType
 from podstead.objects.pod import Pod
 from podstead.objects.volumes import Volume
@@ -48,6 +49,7 @@ class VolumeManager:
         self._paths = paths
         self._contents = Contents(self._in_turn, lambda: info.capacity(paths.data))
         self._plugins = tuple(plugins) if plugins is not None else self._own_plugins(memory_allocatable)
+        self._remover = Remover()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def _own_plugins(self, memory_allocatable: int) -> tuple[VolumePlugin, ...]:
@@ -137,7 +139,8 @@ class VolumeManager:
             raise VolumeError(f"cannot remove a volume: {failure}", "FailedUnMount") from failure
         if failure is not None:
             raise failure
-        await asyncio.to_thread(_finish, volumes)
+        while (rest := await asyncio.to_thread(_finish, volumes)) is not None:
+            await self._remover.remove(rest)
 
     async def _tear_down_one(self, directory: Path, path: Path) -> None:
         name = directory.name.removeprefix(_KUBERNETES)
@@ -146,7 +149,8 @@ class VolumeManager:
             raise VolumeError(f"{path} belongs to no known type of volume", "FailedUnMount")
         await asyncio.to_thread(shared.unshare, path)
         await plugin.tear_down(path)
-        await asyncio.to_thread(_remove_volume, path)
+        while (rest := await asyncio.to_thread(_remove_volume, path)) is not None:
+            await self._remover.remove(rest)
 
     def _plugin_for(self, volume: Volume) -> VolumePlugin:
         for plugin in self._plugins:
@@ -174,8 +178,11 @@ def _entries(directory: Path) -> list[Path]:
     return sorted(directory.iterdir()) if directory.is_dir() else []
 
 
-def _remove_volume(path: Path) -> None:
-    """Remove a volume that is no longer mounted anywhere; raises VolumeError otherwise, before anything is touched."""
+def _remove_volume(path: Path) -> Path | None:
+    """Remove a volume that is no longer mounted anywhere; raises VolumeError otherwise, before anything is touched.
+
+    Returns what is to be removed before this is called again, where that takes its time.
+    """
     inside = mounts.mounts_below(path)
     if inside:
         raise VolumeError(f"{inside[0]} is a mount point: unmount it first", "FailedUnMount")
@@ -183,26 +190,37 @@ def _remove_volume(path: Path) -> None:
     if users:
         raise VolumeError(f"{path} is still mounted by process {users[0]}", "FailedUnMount")
     grave = path.with_name(f".{path.name}.removed")
-    _remove(grave)
-    path.rename(grave)
-    _remove(grave)
+    if not _removed(grave):
+        return grave
+    if path.exists():
+        path.rename(grave)
+    return None if _removed(grave) else grave
 
 
-def _finish(volumes: Path) -> None:
-    """Remove what a crash left between the steps, then the directories, the pod's own if nothing else is in it."""
+def _finish(volumes: Path) -> Path | None:
+    """Remove what a crash left between the steps, then the directories, the pod's own if nothing else is in it.
+
+    Returns what is to be removed before this is called again, where that takes its time.
+    """
     for directory in _entries(volumes):
         for leftover in _entries(directory):
-            _remove(leftover)
+            if not _removed(leftover):
+                return leftover
         directory.rmdir()
     volumes.rmdir()
     try:
         volumes.parent.rmdir()
     except OSError:
-        return
+        return None
+    return None
 
 
-def _remove(path: Path) -> None:
+def _removed(path: Path) -> bool:
+    """Remove it, unless there is too much in it."""
     try:
-        remove_tree(path)
+        remove_tree(path, limit=AT_ONCE)
+    except Unfinished:
+        return False
     except MountInside as error:
         raise VolumeError(f"{error}: unmount it first", "FailedUnMount") from error
+    return True
