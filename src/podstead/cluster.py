@@ -15,6 +15,7 @@ from podstead.apiserver.server import ApiServer, TlsFiles
 from podstead.client.base import Client
 from podstead.client.supervise import supervise
 from podstead.controllers.certificates import ClientCertificateSigner
+from podstead.controllers.disruption import DisruptionController
 from podstead.controllers.garbage import GarbageCollector
 from podstead.controllers.masterservice import MasterService
 from podstead.controllers.namespaces import NamespaceController
@@ -153,7 +154,9 @@ class Cluster:
             await agent.ready.wait()
             await _first_pod_possible(system)
             garbage = GarbageCollector(_controller(registry, "generic-garbage-collector"))
+            disruption = DisruptionController(_controller(registry, "disruption-controller"))
             group.create_task(supervise("garbage collection", garbage.run, failing=self._failing))
+            group.create_task(supervise("disruption budgets", disruption.run, failing=self._failing))
             group.create_task(supervise("service of the API server", master.run, failing=self._failing))
             on_ready(agent.problem)
             assert registry.tokens is not None

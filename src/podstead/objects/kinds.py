@@ -125,6 +125,7 @@ _ACTED_ON = {
     "apps/v1/controllerrevisions": "whoever reads it",
     "coordination.k8s.io/v1/leases": "whoever reads it",
     "events.k8s.io/v1/events": "expiry, after an hour",
+    "policy/v1/poddisruptionbudgets": "disruption controller, evictions",
     "scheduling.k8s.io/v1/priorityclasses": "admission of pods, scheduler",
 }
 _WITHOUT = {
