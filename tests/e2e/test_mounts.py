@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from support.instance import IMAGE, TestInstance, pod
+from podstead.linux.remove import remove_tree
+from support.instance import IMAGE, REPOSITORY, TestInstance, pod
 
 
 @pytest.fixture(autouse=True)
@@ -18,7 +19,12 @@ def nothing_left(instance: TestInstance) -> Iterator[None]:
     """With the pods go their volumes, mounts included."""
     yield
     instance.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
-    instance.until(lambda: not list((instance.data / "pods").iterdir()))
+    gone(instance)
+
+
+def gone(instance: TestInstance) -> None:
+    """Return once there is nothing of any pod."""
+    instance.until(lambda: not list((instance.data / "pods").glob("*")))
     table = Path("/proc/mounts").read_text()
     assert f"{instance.data}/pods/" not in table
     assert f"/run/podstead/{instance.name}/v/" not in table
@@ -222,3 +228,61 @@ def test_nfs_is_refused_by_name_where_it_is_not_possible(instance: TestInstance)
         pytest.skip("this node may mount NFS")
     instance.create(make("networked", mounting({"nfs": {"server": "127.0.0.1", "path": "/x"}}, {})))
     assert "nfs is not possible on this node" in event(instance, "networked", "FailedMount")
+
+
+def test_the_examples_do_as_they_say(instance: TestInstance) -> None:
+    names = ("hostpath", "image", "subpath")
+    files = [word for name in names for word in ("-f", str(REPOSITORY / "examples" / f"{name}.yaml"))]
+    try:
+        instance.kubectl("create", *files, check=True)
+        for name in names:
+            instance.wait(name)
+        sh(instance, "hostpath", "echo 'some data' > /data/file", "main")
+        assert sh(instance, "image", "ls /other/passwd", "main") == "/other/passwd\n"
+        assert sh(instance, "subpath", "cat /logs/web/file /logs/pods/other/file", "all") == "from web\nfrom other\n"
+        instance.kubectl("delete", "pod", "hostpath", "--grace-period=0", "--force", check=True)
+        assert Path("/tmp/podstead-example/file").read_text() == "some data\n"
+    finally:
+        remove_tree(Path("/tmp/podstead-example"))
+
+
+def test_memory_volumes_count_against_the_pod_whatever_container_wrote(instance: TestInstance) -> None:
+    """An init container fills it and ends: it is there for the next, and still the pod's memory."""
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+    fill = {"name": "i", "image": IMAGE, "command": ["dd", "if=/dev/zero", "of=/v/file", "bs=1M", "count=32"], **mount}
+    volumes = [{"name": "v", "emptyDir": {"medium": "Memory"}}]
+    name = start(instance, pod("charged", mount, initContainers=[fill], volumes=volumes))
+    assert sh(instance, name, "stat -c %s /v/file") == f"{32 << 20}\n"
+    uid = instance.get("pod", name)["metadata"]["uid"]
+    files = ("memory.current", "memory.usage_in_bytes")
+    found = [path for file in files for path in Path("/sys/fs/cgroup").glob(f"**/pod{uid}/{file}")]
+    assert int(found[0].read_text()) >= 32 << 20
+
+
+def test_a_server_that_was_killed_finds_all_of_it_again(own_instance: TestInstance) -> None:
+    instance = own_instance
+    mounts = [
+        {"name": "v", "mountPath": "/v", "subPath": "deep/er"},
+        {"name": "i", "mountPath": "/i", "subPath": "etc"},
+        {"name": "v", "mountPath": "/all", "mountPropagation": "Bidirectional"},
+    ]
+    container = {"volumeMounts": mounts, "securityContext": {"privileged": True}}
+    volumes = [{"name": "v", "emptyDir": {}}, {"name": "i", "image": {"reference": IMAGE, "pullPolicy": "Never"}}]
+    name = start(instance, pod("adopted", container, volumes=volumes))
+    sh(instance, name, "echo kept > /v/file; mkdir /all/m; mount -t tmpfs none /all/m")
+    before = instance.get("pod", name)["status"]["containerStatuses"][0]
+    os.kill(instance.server()["pid"], 9)
+    instance.up()
+    instance.wait(name)
+    after = instance.get("pod", name)["status"]["containerStatuses"][0]
+    assert [after[key] for key in ("containerID", "restartCount")] == [before["containerID"], 0]
+    assert after["volumeMounts"] == before["volumeMounts"]
+    procs = next(Path("/sys/fs/cgroup").glob(f"**/{after['containerID'].rpartition('/')[2]}/cgroup.procs"))
+    os.kill(int(procs.read_text().split()[0]), 9)
+    instance.wait(name, "jsonpath={.status.containerStatuses[0].restartCount}=1")
+    instance.wait(name)
+    assert sh(instance, name, "cat /v/file; ls /i/passwd; ls -d /all/m") == "kept\n/i/passwd\n/all/m\n"
+    os.kill(instance.server()["pid"], 9)
+    instance.up()
+    instance.kubectl("delete", "pod", name, check=True)
+    gone(instance)

@@ -86,6 +86,7 @@ class PodStarting:
             state.complete = True
             return [0]
         attempts = await self._stop_changed(attempts)
+        await self._volume_images.recall()
         present = await state.sandbox()
         steps, delays = await self._planner.plan(attempts, present.id if present and present.ready else "")
         sandbox, volumes = await self._surroundings()

@@ -26,6 +26,7 @@ class VolumeImages:
             volume.name: volume for volume in pod.spec.volumes if volume.image is not None
         }
         self.images: dict[str, Image] = {}
+        self._recalled = False
 
     async def ready(self, container: Container) -> tuple[Waiting | None, float | None]:
         """Return why `container` has to wait for its volumes, and for how many seconds; no reason: it need not."""
@@ -38,6 +39,20 @@ class VolumeImages:
                 else:
                     self.images[volume.name] = image
         return waits[0] if waits else (None, None)
+
+    async def recall(self) -> None:
+        """Take up what a server before this one found, once; raises RuntimeFailure where the store cannot be read."""
+        if self._recalled:
+            return
+        for name in self._declared:
+            if (image := await self._earlier(name)) is not None:
+                self.images[name] = image
+        self._recalled = True
+
+    async def _earlier(self, name: str) -> Image | None:
+        path = self._context.paths.volume(self._uid, ImageVolumePlugin.directory, name)
+        identity = await asyncio.to_thread(resolved, path)
+        return await self._context.images.image_status(identity) if identity else None
 
     def pulling(self, container: Container) -> bool:
         """Tell whether an image of a volume that `container` mounts is on its way."""
@@ -53,10 +68,6 @@ class VolumeImages:
         return [self._declared[name] for name in names if name in self._declared]
 
     async def _find(self, volume: Volume) -> tuple[Image | None, Waiting | None, float | None]:
-        path = self._context.paths.volume(self._uid, ImageVolumePlugin.directory, volume.name)
-        earlier = await asyncio.to_thread(resolved, path)
-        if earlier and (image := await self._context.images.image_status(earlier)) is not None:
-            return image, None, None  # A server before this one found it: it stays for as long as the pod.
         asked = _as_container(volume)
         found = await self._puller.image(asked)
         if found[0] is not None:
