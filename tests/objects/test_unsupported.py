@@ -42,7 +42,6 @@ UNREAD = {
     ("PodSpec", "serviceAccount"),
     ("PodSpec", "os"),
     ("PodSpec", "priorityClassName"),
-    ("Container", "resizePolicy"),
 }
 TYPED: dict[str, type[msgspec.Struct]] = {
     "PodSpec": typed.PodSpec,
@@ -248,11 +247,6 @@ ISCSI = {"targetPortal": "10.0.0.1", "iqn": "iqn.2001-04.com.example:storage", "
             {},
             {"resources": {"limits": {"ephemeral-storage": "1Gi"}}},
             "spec.containers[0].resources.limits[ephemeral-storage]",
-        ),
-        (
-            {},
-            {"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "RestartContainer"}]},
-            "spec.containers[0].resizePolicy[0].restartPolicy",
         ),
     ],
 )

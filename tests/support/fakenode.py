@@ -24,6 +24,7 @@ from podstead.node.runtime.base import (
     Progress,
     PullFailed,
     RegistryAuth,
+    Resources,
     SandboxConfig,
     SandboxStatus,
 )
@@ -50,6 +51,10 @@ class FakeRuntime:
         self.graces: list[float] = []
         self.create_errors: dict[str, list[Exception]] = {}
         self.start_errors: dict[str, list[Exception]] = {}
+        self.pod_limits: dict[str, Resources] = {}
+        self.limits: dict[str, Resources] = {}
+        """By sandbox, by container: what was changed while it ran."""
+        self.update_errors: list[Exception] = []
         self.deaf = False
         """Containers do not end on their stop signal."""
         self.exec_codes: dict[str, int] = {}
@@ -111,6 +116,14 @@ class FakeRuntime:
             raise error
         self.containers[container_id] = replace(status, state=ContainerState.RUNNING, started_at=clock.now())
         self.order.append(f"start {status.name}")
+
+    async def update_pod_sandbox_resources(self, sandbox_id: str, resources: Resources) -> None:
+        self.pod_limits[sandbox_id] = resources
+
+    async def update_container_resources(self, container_id: str, resources: Resources) -> None:
+        if self.update_errors:
+            raise self.update_errors.pop(0)
+        self.limits[container_id] = resources
 
     async def stop_container(self, container_id: str, grace: float) -> None:
         self.graces.append(grace)

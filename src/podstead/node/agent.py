@@ -17,13 +17,16 @@ from podstead.node import admission, info
 from podstead.node.context import NodeContext, Volumes
 from podstead.node.decisions import by_name
 from podstead.node.lease import NodeLease
+from podstead.node.podlimits import default_pids
 from podstead.node.registration import Registration
+from podstead.node.room import REJECTED, NodeRoom
 from podstead.node.runtime.base import ContainerState, ContainerStatus, ImageService, Runtime, SandboxStatus
 from podstead.node.services import ServiceLinks
-from podstead.node.status import default_waiting
+from podstead.node.status import TERMINAL, default_waiting
 from podstead.node.status_writer import StatusWriter
 from podstead.node.worker import PodWorker
 from podstead.objects.errors import bad_request, not_found
+from podstead.objects.pod import from_object
 from podstead.paths import Paths
 
 log = logging.getLogger(__name__)
@@ -74,6 +77,8 @@ class Agent:
             memory_capacity=info.memory_capacity(),
             services=ServiceLinks(parts.client),
             allocatable=lambda: info.allocatable(parts.paths.data),
+            room=NodeRoom(lambda: info.allocatable(parts.paths.data), self._node_object),
+            pod_pids=default_pids(),
         )
         self._pods = Informer(parts.client, "pods", field_selector=f"spec.nodeName={parts.name}")
         self._pods.on_add = self._pod_changed
@@ -169,9 +174,27 @@ class Agent:
         state = worker.state
         others = [other.state.pod for other in self._workers.values() if not other.state.to_end]
         refusal = None if state.to_end else admission.refusal(state.pod, others)
-        if refusal is not None:
-            state.failure = refusal.reason, f"Pod was rejected: {refusal.message}"
-            state.record("", WARNING, refusal.reason, refusal.message)
+        failure = (refusal.reason, refusal.message) if refusal is not None else self._place(worker)
+        if failure is not None:
+            reason, message = failure
+            state.failure = reason, REJECTED + message
+            state.record("", WARNING, reason, message)
+
+    def _place(self, worker: PodWorker) -> tuple[str, str] | None:
+        """Give a pod its place among those that have one; returns why it has none."""
+        state, room = worker.state, self._context.room
+        if state.to_end or room.admitted(state.uid):
+            return None
+        for obj in self._pods.store.values():
+            # What an earlier server let run comes before it, wherever it is in the list.
+            if _has_begun(obj) and not room.admitted(obj["metadata"]["uid"]):
+                room.hold(from_object(obj))
+        if room.admitted(state.uid):
+            return None
+        failure = room.admit(state.pod)
+        if failure is None:
+            state.allocation.grant(state.pod)
+        return failure
 
     def _pod_deleted(self, obj: Object) -> None:
         if (worker := self._workers.get(obj["metadata"]["uid"])) is not None:
@@ -196,6 +219,9 @@ class Agent:
     def _pod_object(self, uid: str) -> Object | None:
         worker = self._workers.get(uid)
         return worker.state.obj if worker else None
+
+    def _node_object(self) -> Object | None:
+        return next(iter(self._node.store.values()), None)
 
     def _left_behind(self) -> list[tuple[str, Path]]:
         """Return uid and directory of what an earlier server left of pods that the API does not know any more."""
@@ -280,6 +306,11 @@ _WAITING_TEXTS = {
     "ImagePullBackOff": "is waiting to start: trying and failing to pull image",
     "InvalidImageName": "is waiting to start: invalid image name",
 }
+
+
+def _has_begun(obj: Object) -> bool:
+    status = obj.get("status") or {}
+    return bool(status.get("startTime")) and status.get("phase") not in TERMINAL
 
 
 def _entries(directory: Path) -> list[Path]:

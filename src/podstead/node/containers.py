@@ -8,9 +8,11 @@ from pathlib import Path
 
 from podstead.node.environment import ConfigError, Sources, expand, variables
 from podstead.node.mounting import volume_uses
+from podstead.node.podlimits import oom_score_adj, quota, shares
 from podstead.node.runtime.base import ContainerConfig, Image, Mount, Resources
+from podstead.node.runtime.limits import DEFAULT_PERIOD
 from podstead.node.security import security
-from podstead.objects.pod import Container, Pod, qos_class
+from podstead.objects.pod import Container, Pod
 from podstead.objects.quantity import Quantity
 
 POD_UID, POD_NAME, POD_NAMESPACE, CONTAINER_NAME, ATTEMPT = (
@@ -21,9 +23,6 @@ POD_UID, POD_NAME, POD_NAMESPACE, CONTAINER_NAME, ATTEMPT = (
     "io.kubernetes.container.attempt",
 )
 TERMINATION_FILE = "io.podstead.container.termination-file"
-
-_QUOTA_PERIOD = 100_000
-_MIN_QUOTA, _MIN_SHARES, _MAX_SHARES = 1_000, 2, 262_144
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +57,12 @@ def resources(pod: Pod, container: Container, memory_capacity: int) -> Resources
     limits = container.resources
     cpu_request, cpu_limit = _milli(limits.request("cpu")), _milli(limits.limit("cpu"))
     return Resources(
-        cpu_shares=min(max(cpu_request * 1024 // 1000, _MIN_SHARES), _MAX_SHARES),
-        cpu_quota=max(cpu_limit * _QUOTA_PERIOD // 1000, _MIN_QUOTA) if cpu_limit else 0,
-        cpu_period=_QUOTA_PERIOD if cpu_limit else 0,
+        cpu_shares=shares(cpu_request),
+        cpu_quota=quota(cpu_limit),
+        cpu_period=DEFAULT_PERIOD if cpu_limit else 0,
         memory_limit=_value(limits.limit("memory")),
-        oom_score_adj=_oom_score(pod, container, memory_capacity),
+        oom_score_adj=oom_score_adj(pod, container, memory_capacity),
     )
-
-
-def _oom_score(pod: Pod, container: Container, memory_capacity: int) -> int:
-    quality = qos_class(pod)
-    if quality == "Guaranteed":
-        return -997
-    if quality == "BestEffort":
-        return 1000
-    requested = _value(container.resources.request("memory"))
-    return min(max(1000 - 1000 * requested // memory_capacity, 3), 999)
 
 
 def container_config(

@@ -11,6 +11,7 @@ from typing import Protocol
 from podstead.client.base import Client
 from podstead.client.events import EventRecorder
 from podstead.node.backoff import Backoff
+from podstead.node.room import NodeRoom
 from podstead.node.runtime.base import ContainerStatus, ImageService, Runtime
 from podstead.node.services import ServiceLinks
 from podstead.node.status_writer import StatusWriter
@@ -77,6 +78,9 @@ class NodeContext:
     node_name: str
     host_ip: str
     memory_capacity: int
+    room: NodeRoom
+    pod_pids: int
+    """How many processes and threads a pod may have."""
     services: ServiceLinks
     allocatable: Callable[[], Mapping[str, str]]
     """What the node can give: the downward API's limits where none is set."""

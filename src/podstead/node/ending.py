@@ -63,6 +63,7 @@ class PodEnding:
         except RuntimeFailure as error:
             raise PassFailed("FailedKillPod", f"error killing pod: {error}") from error
         self._released = True
+        state.context.room.release(state.uid)
 
     async def _remove(self) -> None:
         """Remove what is left on the node, then the pod from the API."""

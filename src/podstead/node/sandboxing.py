@@ -7,6 +7,7 @@ import socket
 from podstead.client.events import NORMAL, WARNING
 from podstead.node.admission import dotted
 from podstead.node.etcfiles import PodName, hosts_file, pod_name, resolv_conf
+from podstead.node.podlimits import pod_resources, tier
 from podstead.node.runtime.base import PortMapping, RuntimeFailure, SandboxConfig, SandboxStatus
 from podstead.node.state import PassFailed, PodState
 from podstead.objects.errors import StatusError
@@ -41,6 +42,7 @@ class PodSandbox:
             config.hosts_file.unlink(missing_ok=True)
             config.resolv_conf.write_text(self._resolv_conf())
             status = await self._context.runtime.run_pod_sandbox(config)
+            self._state.sandbox_limits = {status.id: config.resources}
             self._write_hosts(status, name)
         except (RuntimeFailure, StatusError, OSError) as error:
             raise PassFailed("FailedCreatePodSandBox", f"Failed to create pod sandbox: {error}") from error
@@ -71,6 +73,8 @@ class PodSandbox:
             sysctls={dotted(sysctl.name): sysctl.value for sysctl in spec.security_context.sysctls},
             ports=port_mappings(pod),
             handler=await self._handler(),
+            cgroup_tier=tier(pod),
+            resources=pod_resources(pod, self._context.pod_pids),
         )
 
     async def _handler(self) -> str:

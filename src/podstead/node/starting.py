@@ -17,6 +17,7 @@ from podstead.node.hooks import HookFailed
 from podstead.node.mounting import MountPreparer
 from podstead.node.planning import BACK_OFF, CONFIG_RETRY, Planner, Step, back_off_key
 from podstead.node.pulling import ImagePuller
+from podstead.node.resizing import RESOURCES, PodResizing, label
 from podstead.node.runtime import logfiles
 from podstead.node.runtime.base import (
     ContainerConfig,
@@ -54,6 +55,7 @@ class PodStarting:
         self._volume_images = VolumeImages(state.context, state.pod, state.record, state.wake)
         state.volume_images = self._volume_images.images
         self._planner = Planner(state, self._puller, self._volume_images)
+        self._resizing = PodResizing(state)
         self._announced = False
 
     async def close(self) -> None:
@@ -88,7 +90,10 @@ class PodStarting:
         attempts = await self._stop_changed(attempts)
         await self._volume_images.recall()
         present = await state.sandbox()
-        steps, delays = await self._planner.plan(attempts, present.id if present and present.ready else "")
+        sandbox_id = present.id if present and present.ready else ""
+        retry = await self._resizing.one_pass(attempts, sandbox_id, self._stopper)
+        steps, delays = await self._planner.plan(attempts, sandbox_id)
+        delays.append(retry)
         sandbox, volumes = await self._surroundings()
         if not self._announced:
             self._announced = True
@@ -214,7 +219,7 @@ class PodStarting:
     def _with_life(self, config: ContainerConfig, container: Container) -> ContainerConfig:
         """Add what decides on the container's end, and on what comes after it."""
         delay = self.state.restarts.delay(back_off_key(container.name, container.image))
-        labels = {**config.labels, BACK_OFF: str(delay)} if delay else config.labels
+        labels = {**config.labels, RESOURCES: label(container)} | ({BACK_OFF: str(delay)} if delay else {})
         return replace(config, stop_signal=container.lifecycle.stop_signal, labels=labels)
 
     async def _read(self, container: Container, sandbox: SandboxStatus) -> Sources:

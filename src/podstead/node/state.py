@@ -14,7 +14,9 @@ from podstead.node.containers import TERMINATION_FILE
 from podstead.node.context import NodeContext, Prober, Unprobed
 from podstead.node.decisions import Attempts, by_name, finished
 from podstead.node.hooks import HookFailed, Hooks
-from podstead.node.runtime.base import ContainerState, ContainerStatus, Image, RuntimeFailure, SandboxStatus
+from podstead.node.resizing import PodAllocation, ResizeCondition
+from podstead.node.room import REJECTED
+from podstead.node.runtime.base import ContainerState, ContainerStatus, Image, Resources, RuntimeFailure, SandboxStatus
 from podstead.node.status import POD_INITIALIZING, TERMINAL, Facts, Waiting, pod_status
 from podstead.node.termination import termination_message
 from podstead.objects.pod import from_object
@@ -33,10 +35,10 @@ class PodState:
 
     def __init__(self, context: NodeContext, obj: Object, wake: Callable[[], None]) -> None:
         self.context = context
-        self.obj = obj
-        self.pod = from_object(obj)
         self.wake = wake
-        self.uid = self.pod.metadata.uid
+        self.uid: str = obj["metadata"]["uid"]
+        self.allocation = PodAllocation(context.paths.pod(self.uid))
+        self.take(obj)
         self.removed = False
         """The API has it no more."""
         self.gone = False
@@ -56,6 +58,10 @@ class PodState:
         """Ids of containers whose postStart hook is running: they have not started yet."""
         self.volume_images: Mapping[str, Image] = {}
         """The images of image volumes that were found, by the volume's name."""
+        self.resize_pending: ResizeCondition | None = None
+        self.resize_progress: ResizeCondition | None = None
+        self.sandbox_limits: dict[str, Resources] = {}
+        """By the sandbox's id: the limits that the pod as a whole has, where that is known."""
         self.prober: Prober = Unprobed()
         self.hooks = Hooks(context.runtime, self._address, self._wait_end)
         self._ends = asyncio.Event()
@@ -64,6 +70,11 @@ class PodState:
         """The pod's end is being told: a word of before must not come after it."""
         self._messages: dict[str, str] = {}
         self._terminated_at: float | None = None
+
+    def take(self, obj: Object) -> None:
+        """Take the pod's object; of resources the pod has what it was granted."""
+        self.obj = obj
+        self.pod = self.allocation.applied_to(from_object(obj))
 
     @property
     def to_end(self) -> bool:
@@ -183,6 +194,8 @@ class PodState:
             image_names=names,
             terminating=ended,
             failure=self.failure,
+            actual={one.id: actual for one in latest if (actual := self.allocation.actual(one)) is not None},
+            resizes=[one for one in (self.resize_pending, self.resize_progress) if one is not None],
         )
         old = self.obj.get("status") or {}
         self.context.statuses.write(self.uid, pod_status(self.pod, old, facts, "podstead"))
@@ -193,6 +206,8 @@ class PodState:
         status = self.pod.status
         if status.phase not in TERMINAL:
             return False
+        if status.message.startswith(REJECTED):
+            return True
         if any(one.state.running is not None for one in status.init_container_statuses):
             return False
         told = [one.state for one in status.container_statuses]

@@ -14,13 +14,23 @@ from podstead import clock
 from podstead.client.base import Object
 from podstead.node.mounting import recursive_read_only
 from podstead.node.phase import conditions, pod_phase
+from podstead.node.resizing import IN_PROGRESS, PENDING, ResizeCondition, plain_resources
+from podstead.node.room import REJECTED
 from podstead.node.runtime.base import ContainerState, ContainerStatus
 from podstead.node.volumes.base import VolumeError
-from podstead.objects.pod import Container, Pod, VolumeMount, qos_class
+from podstead.objects.pod import Container, Pod, ResourceRequirements, VolumeMount, qos_class
 
 TERMINAL = ("Succeeded", "Failed")
 CONTAINER_CREATING, POD_INITIALIZING = "ContainerCreating", "PodInitializing"
-_OWN_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+_OWN_CONDITIONS = (
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    PENDING,
+    IN_PROGRESS,
+)
 _OWN_FIELDS = (
     "observedGeneration",
     "phase",
@@ -75,10 +85,15 @@ class Facts:
     """Every container has been told to end and none will be started again."""
     failure: tuple[str, str] | None = None
     """Reason and message of a failure of the pod as a whole (DeadlineExceeded, Evicted)."""
+    actual: Mapping[str, ResourceRequirements] = field(default_factory=dict)
+    """By container id: the resources that it has, which may not be those that it was granted last."""
+    resizes: Sequence[ResizeCondition] = ()
 
 
 def pod_status(pod: Pod, old: Object, facts: Facts, runtime: str) -> dict[str, Any]:
     """Return the pod's status. `old` is the one in the API: transition times that still hold are kept."""
+    if facts.failure and facts.failure[1].startswith(REJECTED):
+        return _rejected(pod, old, facts, *facts.failure)
     spec, limit = pod.spec, message_limit(pod)
 
     def statuses(field: str, declared: Sequence[Container]) -> list[dict[str, Any]]:
@@ -88,6 +103,8 @@ def pod_status(pod: Pod, old: Object, facts: Facts, runtime: str) -> dict[str, A
             _cut_messages(one, limit)
             if container.volume_mounts:
                 one["volumeMounts"] = [_mount_status(mount, facts) for mount in container.volume_mounts]
+            if field != "ephemeralContainerStatuses":
+                one |= _resources(container, facts)
         return found
 
     containers = statuses("containerStatuses", spec.containers)
@@ -100,10 +117,11 @@ def pod_status(pod: Pod, old: Object, facts: Facts, runtime: str) -> dict[str, A
     phase = "Failed" if facts.failure and facts.terminating else pod_phase(pod, containers, init, facts.terminating)
     if old.get("phase") in TERMINAL:
         phase = old["phase"]
+    present = conditions(pod, old, facts.sandbox_ready, containers, init, phase)
     status: dict[str, Any] = {
         "observedGeneration": pod.metadata.generation,
         "phase": phase,
-        "conditions": conditions(pod, old, facts.sandbox_ready, containers, init, phase),
+        "conditions": present + [_resize_condition(one, old) for one in facts.resizes],
         "hostIP": facts.host_ip,
         "hostIPs": [{"ip": facts.host_ip}],
         "startTime": old.get("startTime") or clock.rfc3339(facts.seen_at),
@@ -122,6 +140,40 @@ def pod_status(pod: Pod, old: Object, facts: Facts, runtime: str) -> dict[str, A
     elif old.get("reason") and phase in TERMINAL:
         status |= {key: old[key] for key in ("reason", "message") if key in old}
     return status
+
+
+def _rejected(pod: Pod, old: Object, facts: Facts, reason: str, message: str) -> dict[str, Any]:
+    """A pod that the node has not let in has a phase, and nothing of it was made."""
+    return {
+        "observedGeneration": pod.metadata.generation,
+        "phase": "Failed",
+        "conditions": [],
+        "startTime": old.get("startTime") or clock.rfc3339(facts.seen_at),
+        "qosClass": old.get("qosClass") or qos_class(pod),
+        "reason": reason,
+        "message": message,
+    }
+
+
+def _resize_condition(one: ResizeCondition, old: Object) -> dict[str, Any]:
+    before: Mapping[str, Any] = next((known for known in old.get("conditions") or () if known["type"] == one.kind), {})
+    condition: dict[str, Any] = {
+        "type": one.kind,
+        "status": "True",
+        "observedGeneration": one.generation,
+        "lastProbeTime": None,
+        "lastTransitionTime": before.get("lastTransitionTime") or clock.rfc3339(),
+    }
+    return condition | {key: text for key, text in (("reason", one.reason), ("message", one.message)) if text}
+
+
+def _resources(container: Container, facts: Facts) -> dict[str, Any]:
+    """What the container was granted and what it has (KEP-1287); it has the former where it does not run."""
+    latest = facts.containers.get(container.name, ())[-1:]
+    actual = facts.actual.get(latest[0].id) if latest and latest[0].state is ContainerState.RUNNING else None
+    granted = container.resources
+    found: dict[str, Any] = {"resources": plain_resources(granted if actual is None else actual)}
+    return found | ({"allocatedResources": dict(granted.requests)} if granted.requests else {})
 
 
 def merged(own: Object, present: Object) -> dict[str, Any]:

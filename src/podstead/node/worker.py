@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 
 from podstead.client.base import Object
 from podstead.client.events import WARNING
@@ -18,8 +19,8 @@ from podstead.node.ending import PodEnding
 from podstead.node.probes.prober import PodProbes
 from podstead.node.starting import PodStarting
 from podstead.node.state import PassFailed, PodState
+from podstead.node.status import TERMINAL
 from podstead.node.stopping import ContainerStopper
-from podstead.objects.pod import from_object
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +44,27 @@ class PodWorker:
         self._ending = PodEnding(self.state, self._stopper)
         self._failures = 0
         self._interrupted = False
+        status = self.state.pod.status
+        if status.start_time and status.phase not in TERMINAL:
+            context.room.hold(self.state.pod)  # It was admitted by an earlier server.
 
     def update(self, obj: Object) -> None:
         """Take the pod's new object (same uid)."""
         state = self.state
         before, ending_before = state.pod.metadata.deletion_grace_period_seconds, state.to_end
-        state.obj, state.pod = obj, from_object(obj)
+        state.take(obj)
         grace = state.pod.metadata.deletion_grace_period_seconds
         shortened = grace is not None and (before is None or grace < before)
         if shortened or (state.to_end and not ending_before):
             self._interrupt()
         self._wake_up()
+
+    def probe_counts(self) -> Iterator[tuple[dict[str, str], int]]:
+        """Yield how often each probe came to each result, with the labels of the kubelet's prober_probe_total."""
+        meta = self.state.pod.metadata
+        pod = {"namespace": meta.namespace, "pod": meta.name, "pod_uid": meta.uid}
+        for container, kind, result, count in self._probes.counts():
+            yield {"container": container, "probe_type": kind, "result": result} | pod, count
 
     def removed(self) -> None:
         """The pod is not in the API any more: end it at once."""
@@ -88,6 +99,7 @@ class PodWorker:
             await self._probes.close()
             await self._starting.close()
             await self._stopper.close()
+            self._context.room.release(self.state.uid)
 
     async def _rest(self, delay: float | None) -> None:
         try:

@@ -6,7 +6,7 @@ struct, a status above all, back into plain JSON values. Timestamps stay RFC 333
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -113,6 +113,13 @@ class ResourceRequirements(_Struct, frozen=True, kw_only=True):
         return self.limit(resource) if text is None else Quantity.parse(text)
 
 
+class ContainerResizePolicy(_Struct, frozen=True, kw_only=True):
+    """`restart_policy`: NotRequired, or RestartContainer where a new amount of the resource takes a restart."""
+
+    resource_name: str = ""
+    restart_policy: str = "NotRequired"
+
+
 class VolumeMount(_Struct, frozen=True, kw_only=True):
     """Where a volume of the pod appears in a container."""
 
@@ -142,6 +149,7 @@ class Container(_Struct, frozen=True, kw_only=True):
     env_from: tuple[EnvFromSource, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
     resources: ResourceRequirements = ResourceRequirements()
+    resize_policy: tuple[ContainerResizePolicy, ...] = ()
     volume_mounts: tuple[VolumeMount, ...] = ()
     image_pull_policy: str = "IfNotPresent"
     termination_message_path: str = "/dev/termination-log"
@@ -239,6 +247,11 @@ class PodSpec(_Struct, frozen=True, kw_only=True):
     security_context: PodSecurityContext = PodSecurityContext()
     image_pull_secrets: tuple[LocalObjectReference, ...] = ()
     share_process_namespace: bool = False
+    resources: ResourceRequirements = ResourceRequirements()
+    """Of the pod as a whole (KEP-2837)."""
+    affinity: dict[str, Any] = {}  # noqa: RUF012 - msgspec copies it
+    topology_spread_constraints: tuple[dict[str, Any], ...] = ()
+    """Both as they are in the API."""
 
     @property
     def sidecars(self) -> tuple[Container, ...]:
@@ -396,15 +409,33 @@ def running_containers(pod: Pod) -> tuple[Container, ...]:
 
 
 def pod_requests(pod: Pod) -> dict[str, Quantity]:
-    """What the pod asks of a node, by resource name: what runs at once, at the moment that asks for most (KEP-753), and
-    the overhead of its runtime class (KEP-688)."""
+    """What the pod asks of a node, by resource name: what runs at once, at the moment that asks for most (KEP-753), or
+    what it asks for as a whole (KEP-2837), and the overhead of its runtime class (KEP-688)."""
+    total = _together(pod, _requests) | _requests(pod.spec.resources)
+    _add(total, {name: Quantity.parse(amount) for name, amount in pod.spec.overhead.items()})
+    return total
+
+
+def pod_limits(pod: Pod) -> dict[str, Quantity]:
+    """What the pod's containers may use together of the resources that all of them limit, or that the pod limits as a
+    whole; with the overhead of its runtime class."""
+    containers = [*pod.spec.containers, *pod.spec.init_containers]
+    together = _together(pod, _limits)
+    total = {name: amount for name, amount in together.items() if all(one.resources.limit(name) for one in containers)}
+    total |= _limits(pod.spec.resources)
+    overhead = {name: Quantity.parse(amount) for name, amount in pod.spec.overhead.items() if name in total}
+    _add(total, overhead)
+    return total
+
+
+def _together(pod: Pod, amounts: Callable[[ResourceRequirements], dict[str, Quantity]]) -> dict[str, Quantity]:
     total: dict[str, Quantity] = {}
     for container in pod.spec.containers:
-        _add(total, _requests(container))
+        _add(total, amounts(container.resources))
     beside: dict[str, Quantity] = {}
     peak: dict[str, Quantity] = {}
     for container in pod.spec.init_containers:
-        moment = _requests(container)
+        moment = amounts(container.resources)
         if container.restart_policy == "Always":
             _add(total, moment)
             _add(beside, moment)
@@ -413,14 +444,16 @@ def pod_requests(pod: Pod) -> dict[str, Quantity]:
             _add(moment, beside)
         _raise_to(peak, moment)
     _raise_to(total, peak)
-    _add(total, {name: Quantity.parse(amount) for name, amount in pod.spec.overhead.items()})
     return total
 
 
-def _requests(container: Container) -> dict[str, Quantity]:
-    resources = container.resources
+def _requests(resources: ResourceRequirements) -> dict[str, Quantity]:
     names = {*resources.requests, *resources.limits}
     return {name: asked for name in names if (asked := resources.request(name)) is not None}
+
+
+def _limits(resources: ResourceRequirements) -> dict[str, Quantity]:
+    return {name: Quantity.parse(amount) for name, amount in resources.limits.items()}
 
 
 def _add(total: dict[str, Quantity], more: dict[str, Quantity]) -> None:
@@ -437,10 +470,13 @@ def qos_class(pod: Pod) -> QosClass:
     """The pod's quality-of-service class (kubernetes.io, tasks, quality-service-pod).
 
     Guaranteed: every container, init containers too, limits both cpu and memory and requests as much; BestEffort: no
-    container limits or requests either; Burstable: the rest. Amounts of zero count as absent.
+    container limits or requests either; Burstable: the rest. Amounts of zero count as absent. Where the pod says what
+    it needs as a whole, only that counts (KEP-2837).
     """
     containers = (*pod.spec.containers, *pod.spec.init_containers)
-    per_container = [_cpu_and_memory(container.resources) for container in containers]
+    as_a_whole = _cpu_and_memory(pod.spec.resources)
+    own = [_cpu_and_memory(container.resources) for container in containers]
+    per_container = [as_a_whole] if any(amount for pair in as_a_whole for amount in pair) else own
     if not any(amount for amounts in per_container for pair in amounts for amount in pair):
         return "BestEffort"
     if all(limit and request == limit for amounts in per_container for request, limit in amounts):

@@ -73,13 +73,6 @@ def _pod_spec(spec: Object, prefix: str) -> Iterator[FieldError]:
         yield meta.forbidden(f"{prefix}serviceAccount", f"other than serviceAccountName, {NOT_YET}")
 
 
-def _container(container: Object, prefix: str) -> Iterator[FieldError]:
-    # Containers cannot be resized, so that "no restart on resize" is all that can be asked for.
-    for index, policy in enumerate(container.get("resizePolicy") or ()):
-        if policy.get("restartPolicy") not in (None, "", "NotRequired"):
-            yield meta.forbidden(f"{prefix}resizePolicy[{index}].restartPolicy", NOT_YET)
-
-
 def _resources(resources: Object, prefix: str) -> Iterator[FieldError]:
     for name in resources.get("limits") or {}:
         if name == "ephemeral-storage" or name.startswith("hugepages-"):
@@ -190,6 +183,7 @@ TABLE: Mapping[str, Row] = {
             "imagePullSecrets": "LocalObjectReference",
             "os": "PodOS",
             "readinessGates": "PodReadinessGate",
+            "resources": "ResourceRequirements",
             "securityContext": "PodSecurityContext",
             "tolerations": "Toleration",
             "volumes": "Volume",
@@ -199,7 +193,6 @@ TABLE: Mapping[str, Row] = {
             "hostUsers": (True,),
             # The priority orders the scheduler's queue; no pod is ended yet for the sake of another.
             "preemptionPolicy": ("PreemptLowerPriority", "Never"),
-            "resources": ({},),
         },
         check=_pod_spec,
     ),
@@ -218,7 +211,6 @@ TABLE: Mapping[str, Row] = {
             "startupProbe": "Probe",
             "volumeMounts": "VolumeMount",
         },
-        check=_container,
     ),
     "EphemeralContainer": Row(
         _CONTAINER | {"targetContainerName"},
