@@ -139,3 +139,50 @@ async def test_kubectl_logs(instance: Instance, node: Node) -> None:
     assert await instance.kubectl("logs", "box", "-c", "c1", "--tail=2") == "hello\nworld\n"
     assert "tailLines=2" in node.target
     assert "not valid for pod" in await instance.kubectl("logs", "box", "-c", "zz", check=False)
+
+
+# -- over WebSocket, as conformance reads them
+
+
+@pytest.mark.parametrize(
+    ("protocols", "message"),
+    [((), b"one\n"), (("binary.k8s.io",), b"one\n"), (("base64.binary.k8s.io",), "b25lCg==")],
+)
+async def test_lines_arrive_as_messages(
+    instance: Instance, node: Node, protocols: tuple[str, ...], message: bytes | str
+) -> None:
+    async with instance.http.ws_connect(f"{LOG}?container=c1&follow=true", protocols=protocols) as socket:
+        assert socket.protocol == (protocols[0] if protocols else None)
+        assert not (await socket.receive(10)).data
+        node.lines.put_nowait(b"one\n")
+        assert (await socket.receive(10)).data == message
+        node.lines.put_nowait(b"")
+        assert (await socket.receive(10)).type is aiohttp.WSMsgType.CLOSE
+
+
+async def test_a_websocket_client_that_goes_frees_the_node(instance: Instance, node: Node) -> None:
+    async with instance.http.ws_connect(f"{LOG}?container=c1&follow=true") as socket:
+        await socket.receive(10)
+    await eventually(node.gone.is_set)
+    await eventually(lambda: not instance.server._proxied)
+
+
+async def test_messages_that_break_off_are_not_taken_for_all(instance: Instance, node: Node) -> None:
+    async with instance.http.ws_connect(f"{LOG}?container=c1") as socket:
+        await socket.receive(10)
+        node.lines.put_nowait(None)
+        assert (await socket.receive(10)).type is not aiohttp.WSMsgType.CLOSE
+        assert socket.close_code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
+
+
+async def test_an_unknown_subprotocol_for_logs_is_refused_by_name(instance: Instance, node: Node) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await instance.http.ws_connect(f"{LOG}?container=c1", protocols=("channel.k8s.io",))
+    assert refused.value.status == 403
+
+
+async def test_a_pod_without_a_node_has_no_messages_yet(instance: Instance) -> None:
+    await instance.create_pod(bound=False)
+    async with instance.http.ws_connect(f"{LOG}?container=c1") as socket:
+        assert not (await socket.receive(10)).data
+        assert (await socket.receive(10)).type is aiohttp.WSMsgType.CLOSE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
@@ -13,10 +13,12 @@ from podstead.apiserver.answers import Answer
 from podstead.apiserver.call import Call
 from podstead.apiserver.nodes import NodeRequest
 from podstead.apiserver.request import flag, integer, text
-from podstead.objects.errors import FieldError, bad_request, invalid
+from podstead.objects.errors import FieldError, StatusError, bad_request, invalid
 from podstead.registry.entry import Entry
+from podstead.streams import websocket
 from podstead.streams.dialer import NodeDialer
-from podstead.streams.upgrade import TakenOver
+from podstead.streams.outflow import Outflow
+from podstead.streams.upgrade import TakenOver, UpgradeRefused
 
 _TEXT = "text/plain"
 _FLAGS = ("follow", "previous", "timestamps")
@@ -32,7 +34,8 @@ async def serve(call: Call, pod: Entry, dialer: NodeDialer) -> web.StreamRespons
     container = containers.pick(pod.object, text(call.info.query, "container"))
     node = containers.node_of(pod.object)
     if not node:
-        return Answer(b"", 200, _TEXT)  # nothing runs yet, so there is no log yet: not an error in Kubernetes
+        # Nothing runs yet, so there is no log yet: not an error in Kubernetes.
+        return await _send(call, _nothing()) if websocket.requested(call.request) else Answer(b"", 200, _TEXT)
     target = f"/containerLogs/{quote(pod.namespace)}/{quote(pod.name)}/{quote(container)}"
     if query:
         target += "?" + urlencode(query)
@@ -40,17 +43,40 @@ async def serve(call: Call, pod: Entry, dialer: NodeDialer) -> web.StreamRespons
         await request.send("GET", target, [(b"Host", quote(node).encode()), (b"Connection", b"close")])
         if request.status != 200:
             raise await request.failure()
+        return await _send(call, request.body())
+
+
+async def _send(call: Call, pieces: AsyncIterator[bytes]) -> web.StreamResponse:
+    try:
+        if websocket.requested(call.request):
+            return await _send_messages(call, pieces)
         response = await call.stream(_TEXT)
-        try:
-            async for data in request.body():
-                await response.write(data)
-            await response.write_eof()
-        except ConnectionResetError:
-            # Either end is gone. The client must not take a log that broke off for a whole one.
-            if call.request.transport is not None:
-                call.request.transport.abort()
-            return TakenOver()
+        async for data in pieces:
+            await response.write(data)
+        await response.write_eof()
+    except ConnectionResetError:
+        # Either end is gone. The client must not take a log that broke off for a whole one.
+        if call.request.transport is not None:
+            call.request.transport.abort()
+        return TakenOver()
     return response
+
+
+async def _send_messages(call: Call, pieces: AsyncIterator[bytes]) -> web.StreamResponse:
+    """Send the log over WebSocket. Raises StatusError for the handshake, ConnectionResetError."""
+    try:
+        outflow = await Outflow.accept(call.request)
+    except UpgradeRefused as refused:
+        raise StatusError(refused.code, "Forbidden" if refused.code == 403 else "BadRequest", refused.message) from None
+    call.streaming = outflow.response
+    await outflow.send_all(pieces)
+    await outflow.close()
+    return outflow.response
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for piece in ():
+        yield piece
 
 
 def log_query(query: Mapping[str, list[str]], name: str) -> dict[str, str]:
