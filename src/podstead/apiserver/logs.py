@@ -75,7 +75,8 @@ async def _send_messages(call: Call, pieces: AsyncIterator[bytes]) -> web.Stream
 
 
 async def _nothing() -> AsyncIterator[bytes]:
-    for piece in ():
+    none: tuple[bytes, ...] = ()
+    for piece in none:
         yield piece
 
 
