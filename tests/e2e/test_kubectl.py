@@ -356,7 +356,16 @@ def test_delete_by_label_file_and_all(instance: TestInstance, space: str) -> Non
 
 
 def test_a_namespace_ends_with_all_that_is_in_it(instance: TestInstance, space: str) -> None:
-    manifest = pod("inside", {"command": ["sh", "-c", "trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.05; done"]})
+    manifest = pod(
+        "inside",
+        {
+            "command": [
+                "sh",
+                "-c",
+                "trap 'until [ -e /go ]; do sleep 0.05; done; exit 0' TERM; while :; do sleep 0.05; done",
+            ]
+        },
+    )
     manifest["spec"]["terminationGracePeriodSeconds"] = 20
     instance.create(manifest, "-n", space)
     instance.create(config("inside"), "-n", space)
@@ -366,6 +375,7 @@ def test_a_namespace_ends_with_all_that_is_in_it(instance: TestInstance, space: 
         watching.until(space, "Terminating")
         refused = instance.create(config("late"), "-n", space)
         assert "because it is being terminated" in refused.stderr
+        instance.kubectl("exec", "-n", space, "inside", "--", "touch", "/go", check=True)
     instance.kubectl("wait", "--for=delete", f"ns/{space}", "--timeout=30s", check=True)
     assert instance.kubectl("get", "pods,cm,sa,events", "-n", space, check=True).stdout == ""
 

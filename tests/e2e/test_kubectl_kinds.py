@@ -39,9 +39,12 @@ class All:
 
     def each(self, *argv: str, said: str) -> None:
         """Run a command that says `said` of each object."""
-        lines = self(*argv, stderr=r"(?i)warning: deleting cluster-scoped resources.*|Warning: podstead keeps .*")
+        lines = self(*argv, stderr=rf"(?i)warning: deleting cluster-scoped resources.*|{WARNINGS}")
         assert len(lines) == self.count
         assert [line for line in lines if not re.fullmatch(said, line)] == []
+
+
+WARNINGS = r"Warning: podstead keeps .*|Warning: v1 Endpoints is deprecated in v1\.33\+; use discovery\.k8s\.io/v1 .*"
 
 
 @pytest.fixture(params=["1.37", "1.20"])

@@ -128,7 +128,7 @@ def test_what_is_left_off_is_told(host: Path) -> None:
 @pytest.mark.parametrize(
     ("policy", "host_network", "warned"),
     [
-        ("ClusterFirst", False, True),
+        ("ClusterFirst", False, False),
         ("ClusterFirst", True, False),
         ("ClusterFirstWithHostNet", True, True),
         ("Default", False, False),

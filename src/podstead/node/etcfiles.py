@@ -138,7 +138,7 @@ def resolv_conf(
     """Return the contents of a pod's /etc/resolv.conf, and what the pod is to be warned of.
 
     `policy` is spec.dnsPolicy: None takes `dns_config` alone, all others begin with the host's (there is no cluster
-    DNS, and without one Kubernetes treats ClusterFirst as Default, with a warning) and `dns_config` adds to it:
+    DNS, and without one Kubernetes treats ClusterFirst as Default) and `dns_config` adds to it:
     nameservers and searches that are not there yet, options by name. What is beyond Kubernetes' limits is left off.
     """
     resolver = _Resolver() if policy == "None" else _of_host(host_resolv_conf_path, host_network)
@@ -147,13 +147,14 @@ def resolv_conf(
     for option in dns_config.options:
         resolver.options[option.name] = option.value or ""
     made = resolver.limited()
-    asks_cluster = policy == "ClusterFirstWithHostNet" or (policy == "ClusterFirst" and not host_network)
+    # Not at ClusterFirst, as the kubelet does: it is the default, and each and every pod would be warned of nothing.
+    asks_cluster = policy == "ClusterFirstWithHostNet"
     return ResolvConf(made.text, (_MISSING_DNS, *made.warnings)) if asks_cluster else made
 
 
 _MISSING_DNS = (
     "MissingClusterDNS",
-    'pod: "{pod}". kubelet does not have ClusterDNS IP configured and cannot create Pod using "ClusterFirst" policy. '
+    'pod: "{pod}". kubelet does not have ClusterDNS IP configured and cannot create Pod using "ClusterFirstWithHostNet" policy. '
     'Falling back to "Default" policy.',
 )
 
