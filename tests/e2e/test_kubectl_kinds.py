@@ -21,6 +21,9 @@ NOT_FOR_OLD = ("CronJob", "EndpointSlice", "PodDisruptionBudget")
 """kubectl 1.20 describes these through v1beta1, which is no more, on a real server either."""
 
 
+DEPRECATED = r"Warning: v1 Endpoints is deprecated in v1\.33\+; use discovery\.k8s\.io/v1 EndpointSlice"
+
+
 class All:
     """kubectl on all objects of the file at once."""
 
@@ -30,7 +33,7 @@ class All:
         self.manifests = manifests
         self.count = len(list(yaml.safe_load_all(manifests.read_text())))
 
-    def __call__(self, *argv: str, stderr: str = "") -> list[str]:
+    def __call__(self, *argv: str, stderr: str = DEPRECATED) -> list[str]:
         """Return the lines of a command that must succeed, and say nothing else than `stderr` (a pattern a line)."""
         done = self._instance.run(self._program, *argv, "-n", SPACE, "-f", str(self.manifests), check=True)
         odd = [line for line in done.stderr.splitlines() if not re.fullmatch(stderr, line)]
@@ -39,12 +42,11 @@ class All:
 
     def each(self, *argv: str, said: str) -> None:
         """Run a command that says `said` of each object."""
-        lines = self(*argv, stderr=rf"(?i)warning: deleting cluster-scoped resources.*|{WARNINGS}")
+        lines = self(
+            *argv, stderr=rf"(?i)warning: deleting cluster-scoped resources.*|warning: podstead keeps .*|{DEPRECATED}"
+        )
         assert len(lines) == self.count
         assert [line for line in lines if not re.fullmatch(said, line)] == []
-
-
-WARNINGS = r"Warning: podstead keeps .*|Warning: v1 Endpoints is deprecated in v1\.33\+; use discovery\.k8s\.io/v1 .*"
 
 
 @pytest.fixture(params=["1.37", "1.20"])
