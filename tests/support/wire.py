@@ -50,10 +50,10 @@ class Wire:
         user = next(one["user"] for one in config["users"] if one["name"] == current)
         self.host, self.port = urlsplit(cluster["server"]).hostname or "", urlsplit(cluster["server"]).port or 443
         self._authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-        self._pair = directory / "client.pem"
-        self._pair.touch(mode=0o600)
+        self.pair = directory / "client.pem"
+        self.pair.touch(mode=0o600)
         parts = (base64.b64decode(user[f"client-{part}-data"]) for part in ("certificate", "key"))
-        self._pair.write_bytes(b"\n".join(parts))
+        self.pair.write_bytes(b"\n".join(parts))
 
     def context(self, pair: Path | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cadata=self._authority)
@@ -64,7 +64,7 @@ class Wire:
     def connect(self, *, anonymous: bool = False, pair: Path | None = None) -> ssl.SSLSocket:
         """Return a TLS connection; raises ssl.SSLError."""
         raw = socket.create_connection((self.host, self.port), TIMEOUT)
-        return self.context(None if anonymous else pair or self._pair).wrap_socket(raw, server_hostname=self.host)
+        return self.context(None if anonymous else pair or self.pair).wrap_socket(raw, server_hostname=self.host)
 
     def request(
         self,
@@ -76,7 +76,7 @@ class Wire:
         **headers: str,
     ) -> Answer:
         """Send one request; `content_type="..."` is the header Content-Type."""
-        pair = None if anonymous else self._pair
+        pair = None if anonymous else self.pair
         connection = http.client.HTTPSConnection(self.host, self.port, timeout=TIMEOUT, context=self.context(pair))
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         try:

@@ -156,6 +156,12 @@ class NFS(Struct, frozen=True, kw_only=True):
     read_only: bool = False
 
 
+class CSI(Struct, frozen=True, kw_only=True):
+    """What the CSI driver of that name makes for this pod alone."""
+
+    driver: str = ""
+
+
 class Volume(Struct, frozen=True, kw_only=True):
     """A volume of the pod; one of the sources is set."""
 
@@ -168,6 +174,7 @@ class Volume(Struct, frozen=True, kw_only=True):
     host_path: HostPath | None = None
     image: ImageVolume | None = None
     nfs: NFS | None = None
+    csi: CSI | None = None
 
     @property
     def is_content(self) -> bool:

@@ -22,6 +22,7 @@ from podstead.node.volumes import shared, subpath
 from podstead.node.volumes.base import VolumeError, VolumePlugin, set_up_failed
 from podstead.node.volumes.configmap import ConfigMapType
 from podstead.node.volumes.content import ContentPlugin, Contents, ContentType, Listener
+from podstead.node.volumes.csi import CSIPlugin
 from podstead.node.volumes.downwardapi import DownwardAPIType
 from podstead.node.volumes.emptydir import EmptyDirPlugin
 from podstead.node.volumes.hostpath import HostPathPlugin
@@ -55,7 +56,12 @@ class VolumeManager:
     def _own_plugins(self, memory_allocatable: int) -> tuple[VolumePlugin, ...]:
         shown: tuple[ContentType, ...] = (ConfigMapType(), SecretType(), DownwardAPIType(), ProjectedType())
         paths = self._paths
-        own = (HostPathPlugin((paths.data, paths.run, DATA_ROOT, RUN_ROOT)), ImageVolumePlugin(), NFSPlugin())
+        own = (
+            HostPathPlugin((paths.data, paths.run, DATA_ROOT, RUN_ROOT)),
+            ImageVolumePlugin(),
+            NFSPlugin(),
+            CSIPlugin(),
+        )
         return EmptyDirPlugin(memory_allocatable), *own, *(ContentPlugin(type, self._contents) for type in shown)
 
     def connect(self, client: Client, listener: Listener | None = None) -> None:

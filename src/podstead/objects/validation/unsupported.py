@@ -332,6 +332,8 @@ TABLE: Mapping[str, Row] = {
         frozenset({"name"}),
         parts={
             "configMap": "ConfigMapVolumeSource",
+            # No driver can register: a pod waits for it, as where it is not installed.
+            "csi": "CSIVolumeSource",
             "downwardAPI": "DownwardAPIVolumeSource",
             "emptyDir": "EmptyDirVolumeSource",
             "hostPath": "HostPathVolumeSource",
@@ -340,6 +342,10 @@ TABLE: Mapping[str, Row] = {
             "projected": "ProjectedVolumeSource",
             "secret": "SecretVolumeSource",
         },
+    ),
+    "CSIVolumeSource": Row(
+        frozenset({"driver", "fsType", "readOnly", "volumeAttributes"}),
+        parts={"nodePublishSecretRef": "LocalObjectReference"},
     ),
     "ConfigMapVolumeSource": Row(frozenset({"defaultMode", "name", "optional"}), parts={"items": "KeyToPath"}),
     "SecretVolumeSource": Row(frozenset({"defaultMode", "optional", "secretName"}), parts={"items": "KeyToPath"}),
