@@ -21,6 +21,7 @@ from podstead.controllers.masterservice import MasterService
 from podstead.controllers.namespaces import NamespaceController
 from podstead.controllers.scheduler import Scheduler
 from podstead.controllers.serviceaccounts import DEFAULT_ACCOUNT, NamespaceDefaults
+from podstead.controllers.taints import TaintEviction
 from podstead.linux import memory, mounts
 from podstead.node import info
 from podstead.node.agent import Agent, NodeParts
@@ -147,6 +148,8 @@ class Cluster:
             group.create_task(supervise("namespaces", namespaces.run, failing=self._failing))
             group.create_task(supervise("signing of certificates", signer.run, failing=self._failing))
             group.create_task(supervise("scheduler", scheduler.run, failing=self._failing))
+            taints = TaintEviction(_controller(registry, "node-controller"))
+            group.create_task(supervise("taint eviction", taints.run, failing=self._failing))
             group.create_task(_set_up_network(rooms, agent, api), name="network")
             group.create_task(supervise("volumes", rooms.volumes.run), name="volumes")
             group.create_task(_give_back_memory(), name="memory")

@@ -10,8 +10,10 @@ from typing import Any
 
 import pytest
 
-from podstead.controllers.scheduler import Demand, Scheduler, misfit, tolerates
+from podstead.controllers.filters import Demand, misfits
+from podstead.controllers.scheduler import Scheduler
 from podstead.objects.errors import StatusError
+from podstead.objects.placement import tolerates
 from podstead.objects.pod import Toleration, from_object
 from podstead.registry.admission.priority import CLASSES
 from podstead.registry.registry import Registry
@@ -210,7 +212,7 @@ async def test_the_emptier_node_is_taken(registry: Registry) -> None:
 )
 def test_filters(node: dict[str, Any], spec: dict[str, Any], why: str | None) -> None:
     pod = from_object(_pod(**spec))
-    assert misfit(pod, Demand.of(pod), node, {}) == why
+    assert misfits(pod, Demand.of(pod), node, {}) == ([] if why is None else [why])
 
 
 @pytest.mark.parametrize(

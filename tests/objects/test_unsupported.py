@@ -28,6 +28,8 @@ HARMLESS: set[tuple[str, str]] = set()
 WHOLE = {
     ("ClusterTrustBundleProjection", "labelSelector"),
     ("Container", "resizePolicy"),
+    ("PodSpec", "affinity"),
+    ("PodSpec", "topologySpreadConstraints"),
     ("ObjectMeta", "managedFields"),
     ("PodMeta", "managedFields"),
     ("ObjectMeta", "ownerReferences"),

@@ -1,79 +1,30 @@
 """The scheduler: binds each pod that has no node to one that can hold it, and says why where none can.
 
-Filters: the node's name, readiness, spec.unschedulable and taints, nodeSelector, the host's ports, and requests (cpu,
-memory, ephemeral-storage, number of pods) against what is left. Of the nodes that fit, the one with most left wins.
-Of the pods that wait, one with the highest priority is next.
-Source: Kubernetes documentation, "Kubernetes Scheduler", "Taints and Tolerations".
+Filters (`filters`): readiness, spec.unschedulable and taints, nodeSelector and node affinity, the host's ports,
+requests against what is left, affinity and anti-affinity of pods, topology spread. Of the nodes that fit, the one with
+the fewest pods wins; preferences among nodes count for nothing. Of the pods that wait, the one of highest priority is
+next.
+Source: Kubernetes documentation, "Kubernetes Scheduler".
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 from podstead import clock
 from podstead.client.base import Client, Object
 from podstead.client.events import NORMAL, WARNING, EventRecorder, reference
 from podstead.client.informer import Informer, key_of
 from podstead.controllers.base import WorkQueue
+from podstead.controllers.filters import Demand, Peers, has_peers, misfits
 from podstead.objects.errors import StatusError
-from podstead.objects.hostports import HostPort, conflict, taken
-from podstead.objects.pod import Pod, Toleration, from_object, pod_requests
-from podstead.objects.quantity import Quantity
+from podstead.objects.hostports import HostPort, conflict
+from podstead.objects.pod import from_object
 
 NAME = "default-scheduler"
-_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _DONE = ("Succeeded", "Failed")
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    """What a pod asks of a node, in thousandths (cpu: millicores; bytes times 1,000), and its ports there."""
-
-    amounts: Mapping[str, int]
-    ports: frozenset[HostPort] = frozenset()
-
-    @classmethod
-    def of(cls, pod: Pod) -> Demand:
-        amounts = Counter[str]({"pods": 1000})
-        asked = pod_requests(pod)
-        amounts.update({resource: asked[resource].milli() for resource in _RESOURCES if resource in asked})
-        return cls(amounts, taken(pod))
-
-
-def tolerates(tolerations: Iterable[Toleration], taint: Mapping[str, str]) -> bool:
-    """Tell whether one of `tolerations` matches `taint` (a decoded core/v1 Taint)."""
-    return any(
-        (not one.effect or one.effect == taint["effect"])
-        and (not one.key or one.key == taint["key"])
-        and (one.operator == "Exists" or (one.value == taint.get("value", "") and bool(one.key)))
-        for one in tolerations
-    )
-
-
-def misfit(pod: Pod, demand: Demand, node: Object, used: Mapping[str, int]) -> str | None:
-    """Return why `pod` cannot run on `node` (worded as in a FailedScheduling event), or None."""
-    spec, labels = node.get("spec") or {}, node["metadata"].get("labels") or {}
-    taints = [taint for taint in spec.get("taints") or () if taint["effect"] in ("NoSchedule", "NoExecute")]
-    cordoned = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
-    if spec.get("unschedulable") and not tolerates(pod.spec.tolerations, cordoned):
-        return "node(s) were unschedulable"
-    conditions = {one["type"]: one["status"] for one in node.get("status", {}).get("conditions") or ()}
-    if conditions.get("Ready") != "True":
-        return "node(s) were not ready"
-    for taint in taints:
-        if not tolerates(pod.spec.tolerations, taint):
-            return f"node(s) had untolerated taint(s) {{{taint['key']}: {taint.get('value', '')}}}"
-    if any(labels.get(key) != value for key, value in pod.spec.node_selector.items()):
-        return "node(s) didn't match Pod's node affinity/selector"
-    allocatable = node.get("status", {}).get("allocatable") or {}
-    for resource, amount in demand.amounts.items():
-        room = Quantity.parse(allocatable.get(resource, "0")).milli() - used.get(resource, 0)
-        if amount and amount > room:
-            return "Too many pods" if resource == "pods" else f"Insufficient {resource}"
-    return None
 
 
 class Scheduler:
@@ -129,7 +80,8 @@ class Scheduler:
             if obj.get("status", {}).get("phase") in _DONE:
                 self._release(key)
             elif key not in self._used or self._used[key][0] != spec["nodeName"]:
-                self._used[key] = spec["nodeName"], Demand.of(from_object(obj))
+                self._used[key] = spec["nodeName"], Demand.held(obj)
+                self._retry_peers()
         elif not self._is_ours(obj):
             self._pending.pop(key, None)
         elif key not in self._pending:
@@ -139,15 +91,20 @@ class Scheduler:
     def _pod_changed(self, old: Object, new: Object) -> None:
         """As `_pod_seen`; one that waits is looked at again where its spec is another (a toleration more)."""
         self._pod_seen(new)
-        key = key_of(new)
-        if old["spec"] == new["spec"]:
-            return
-        if key in self._pending:
+        key, changed = key_of(new), old["spec"] != new["spec"]
+        if key in self._pending and changed:
             self._queue.add(key)
-        elif key in self._used and old["spec"].get("nodeName"):
-            # A resize: what it gives back, others may have.
-            self._used[key] = self._used[key][0], Demand.of(from_object(new))
-            self._retry_pending()
+        elif key in self._used and (changed or _granted(old) != _granted(new)):
+            self._used[key] = self._used[key][0], Demand.held(new)
+            self._retry_pending()  # It may have been resized.
+        if old["metadata"].get("labels") != new["metadata"].get("labels"):
+            self._retry_peers()
+
+    def _retry_peers(self) -> None:
+        """Look again at the pods that wait for others, or for others to go."""
+        for key in self._pending:
+            if (obj := self._pods.store.get(key)) is not None and has_peers(obj):
+                self._queue.add(key)
 
     @staticmethod
     def _is_ours(obj: Object) -> bool:
@@ -170,19 +127,40 @@ class Scheduler:
         demand = Demand.of(pod)
         reasons = Counter[str]()
         fitting = []
-        for node in self._nodes.store.values():
-            used = self._usage(node["metadata"]["name"])
-            why = misfit(pod, demand, node, used)
-            if why is None and conflict(demand.ports, self._ports_of(node["metadata"]["name"])):
-                why = "node(s) didn't have free ports for the requested pod ports"
-            if why is None:
-                fitting.append((used.get("pods", 0), node["metadata"]["name"]))
-            else:
-                reasons[why] += 1
+        peers = await self._peers(obj)
+        nodes = list(self._nodes.store.values())
+        for node in nodes:
+            name = node["metadata"]["name"]
+            used = self._usage(name)
+            why = misfits(pod, demand, node, used)
+            if not why and conflict(demand.ports, self._ports_of(name)):
+                why = ["node(s) didn't have free ports for the requested pod ports"]
+            if not why and peers is not None and (unfit := peers.misfit(obj, node)):
+                why = [unfit]
+            if not why:
+                fitting.append((used.get("pods", 0), name))
+            reasons.update(why)
         if not fitting:
-            await self._tell_unschedulable(obj, reasons)
+            await self._tell_unschedulable(obj, len(nodes), reasons)
             return
         await self._bind(obj, key, min(fitting)[1], demand)
+
+    async def _peers(self, obj: Object) -> Peers | None:
+        """Return the pods to be looked at for `obj`; None where neither it nor one of them says anything of others."""
+        placed = list(self._placed())
+        if not has_peers(obj) and not any(map(has_peers, placed)):
+            return None
+        namespaces: Mapping[str, Mapping[str, str]] = {}
+        if any(_selects_namespaces(one) for one in (obj, *placed)):
+            listed = await self._client.list("namespaces")
+            namespaces = {one["metadata"]["name"]: one["metadata"].get("labels") or {} for one in listed.items}
+        return Peers(list(self._nodes.store.values()), placed, namespaces)
+
+    def _placed(self) -> Iterator[Object]:
+        """Yield the pods on nodes, those included that were bound just now."""
+        for key, (node, _) in self._used.items():
+            if (obj := self._pods.store.get(key)) is not None:
+                yield obj if obj["spec"].get("nodeName") else {**obj, "spec": {**obj["spec"], "nodeName": node}}
 
     def _usage(self, node: str) -> Counter[str]:
         total = Counter[str]()
@@ -220,8 +198,7 @@ class Scheduler:
         if now is None or not now["spec"].get("nodeName"):
             self._used.pop(key, None)
 
-    async def _tell_unschedulable(self, obj: Object, reasons: Counter[str]) -> None:
-        total = sum(reasons.values())
+    async def _tell_unschedulable(self, obj: Object, total: int, reasons: Counter[str]) -> None:
         why = ", ".join(sorted(f"{count} {reason}" for reason, count in reasons.items()))
         message = f"0/{total} nodes are available: {why}." if total else "no nodes available to schedule pods"
         self._recorder.event(reference(obj), WARNING, "FailedScheduling", message)
@@ -241,3 +218,17 @@ class Scheduler:
         others = [one for one in conditions if one["type"] != "PodScheduled"]
         status = {**(obj.get("status") or {}), "conditions": [*others, condition]}
         await self._client.update("pods", {**obj, "status": status}, subresource="status")
+
+
+def _granted(obj: Object) -> list[object]:
+    return [one.get("allocatedResources") for one in (obj.get("status") or {}).get("containerStatuses") or ()]
+
+
+def _selects_namespaces(obj: Object) -> bool:
+    affinity = obj["spec"].get("affinity") or {}
+    terms: Sequence[Object] = [
+        term
+        for kind in ("podAffinity", "podAntiAffinity")
+        for term in (affinity.get(kind) or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+    ]
+    return any(term.get("namespaceSelector") is not None for term in terms)

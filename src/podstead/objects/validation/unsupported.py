@@ -149,6 +149,7 @@ TABLE: Mapping[str, Row] = {
         frozenset(
             {
                 "activeDeadlineSeconds",
+                "affinity",
                 "automountServiceAccountToken",
                 "dnsPolicy",
                 "enableServiceLinks",
@@ -171,6 +172,7 @@ TABLE: Mapping[str, Row] = {
                 "shareProcessNamespace",
                 "subdomain",
                 "terminationGracePeriodSeconds",
+                "topologySpreadConstraints",
             }
         ),
         parts={
@@ -189,7 +191,6 @@ TABLE: Mapping[str, Row] = {
             "volumes": "Volume",
         },
         neutral={
-            "affinity": ({},),
             "hostUsers": (True,),
             # The priority orders the scheduler's queue; no pod is ended yet for the sake of another.
             "preemptionPolicy": ("PreemptLowerPriority", "Never"),
