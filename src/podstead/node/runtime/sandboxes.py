@@ -137,8 +137,23 @@ class Sandboxes:
 
     async def _make(self, sandbox: Sandbox, resources: Resources) -> None:
         record = sandbox.record
-        # The first container's create follows on this: it finds the kernel ready for it.
+        grouping = asyncio.create_task(self._make_group(sandbox, resources))
+        try:
+            await self._make_namespaces(sandbox)
+        finally:
+            await _settled(grouping)
+        await grouping
+        record.phase = SandboxPhase.READY
+        self.records.save(record)
+
+    async def _make_group(self, sandbox: Sandbox, resources: Resources) -> None:
+        await self.limit(sandbox, resources)
+        # The first container's create follows: it finds the kernel ready for it. Not before the group is made, which
+        # would have to wait for that.
         sandbox.expediting = asyncio.create_task(asyncio.to_thread(self._cgroups.expedite_moves))
+
+    async def _make_namespaces(self, sandbox: Sandbox) -> None:
+        record = sandbox.record
         if record.host_network:
             record.plumbed = True
         else:
@@ -148,9 +163,6 @@ class Sandboxes:
         if not record.plumbed:
             self._plumb(sandbox)
         await asyncio.to_thread(_make_files, sandbox)
-        await self.limit(sandbox, resources)
-        record.phase = SandboxPhase.READY
-        self.records.save(record)
 
     async def limit(self, sandbox: Sandbox, resources: Resources) -> None:
         """Make the pod's cgroup with these limits, or change them; raises OSError."""
