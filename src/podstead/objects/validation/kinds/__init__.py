@@ -39,6 +39,11 @@ _MODULES: dict[tuple[str, str], str] = {
     ("", "Service"): "service",
     ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): "webhookconfiguration",
     ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): "webhookconfiguration",
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"): "mutatingadmissionpolicy",
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"): "mutatingadmissionpolicybinding",
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"): "validatingadmissionpolicy",
+    ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"): "validatingadmissionpolicybinding",
+    ("apiregistration.k8s.io", "APIService"): "apiservice",
     ("apps", "ControllerRevision"): "controllerrevision",
     ("apps", "DaemonSet"): "daemonset",
     ("apps", "Deployment"): "deployment",
@@ -52,6 +57,8 @@ _MODULES: dict[tuple[str, str], str] = {
     ("coordination.k8s.io", "Lease"): "lease",
     ("discovery.k8s.io", "EndpointSlice"): "endpointslice",
     ("events.k8s.io", "Event"): "event",
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"): "flowschema",
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): "prioritylevelconfiguration",
     ("networking.k8s.io", "IPAddress"): "ipaddress",
     ("networking.k8s.io", "ServiceCIDR"): "servicecidr",
     ("networking.k8s.io", "Ingress"): "ingress",
@@ -64,7 +71,12 @@ _MODULES: dict[tuple[str, str], str] = {
     (_RBAC, "Role"): "role",
     (_RBAC, "RoleBinding"): "rolebinding",
     ("scheduling.k8s.io", "PriorityClass"): "priorityclass",
+    ("storage.k8s.io", "CSIDriver"): "csidriver",
+    ("storage.k8s.io", "CSINode"): "csinode",
+    ("storage.k8s.io", "CSIStorageCapacity"): "csistoragecapacity",
     ("storage.k8s.io", "StorageClass"): "storageclass",
+    ("storage.k8s.io", "VolumeAttachment"): "volumeattachment",
+    ("storage.k8s.io", "VolumeAttributesClass"): "volumeattributesclass",
 }
 
 
@@ -80,6 +92,7 @@ def _address_name(value: str, prefix: bool) -> list[str]:
 
 _NAME_RULES: dict[tuple[str, str], meta.NameRule] = {
     ("", "Service"): _service_name,
+    ("apiregistration.k8s.io", "APIService"): meta.path_segment_name,
     ("certificates.k8s.io", "ClusterTrustBundle"): meta.path_segment_name,
     ("events.k8s.io", "Event"): meta.path_segment_name,
     ("networking.k8s.io", "IPAddress"): _address_name,

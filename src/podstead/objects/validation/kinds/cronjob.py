@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from podstead.objects import meta
@@ -25,6 +27,19 @@ _RANGES: tuple[tuple[int, int, tuple[str, ...]], ...] = (
     (0, 6, _DAYS),
 )
 """Of minute, hour, day of the month, month, day of the week: the least, the most, and names for them."""
+_SURELY_THERE = "Europe/London"
+_ZONE_PART = re.compile(r"(?!-)[A-Za-z._0-9+-]{1,14}\Z")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
+_UNIT = re.compile(r"[^.0-9]+")
+_UNITS = {
+    "ns": 1,
+    **dict.fromkeys(("us", "µs", "μs"), 10**3),
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+"""Nanoseconds; the two micros are the sign (U+00B5) and the letter (U+03BC)."""
 _MACROS = ("@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly")
 
 
@@ -49,8 +64,8 @@ def _spec(spec: Object) -> Iterator[FieldError]:
         spec, ("startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"), "spec"
     )
     yield from one_of(spec.get("concurrencyPolicy"), _CONCURRENCY, "spec.concurrencyPolicy")
-    if spec.get("timeZone") == "":
-        yield meta.invalid("spec.timeZone", "", "timeZone must be nil or non-empty string")
+    if spec.get("timeZone") is not None:
+        yield from _time_zone(spec["timeZone"], "spec.timeZone")
     template = spec.get("jobTemplate") or {}
     yield from validate_job_spec(template.get("spec") or {}, "spec.jobTemplate.spec")
 
@@ -60,7 +75,11 @@ def _schedule(schedule: str) -> Iterator[FieldError]:
     if "TZ" in schedule:
         yield meta.invalid(path, schedule, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead")
     elif schedule.startswith("@"):
-        if schedule not in _MACROS and not schedule.startswith("@every "):
+        every, space, duration = schedule.partition(" ")
+        if every == "@every" and space:
+            if problem := _duration_problem(duration):
+                yield meta.invalid(path, schedule, f"failed to parse duration {schedule}: {problem}")
+        elif schedule not in _MACROS:
             yield meta.invalid(path, schedule, f"unrecognized descriptor: {schedule}")
     elif len(fields) != _FIELDS:
         found = " ".join(fields)
@@ -70,6 +89,59 @@ def _schedule(schedule: str) -> Iterator[FieldError]:
             if problem := _field_problem(field, low, high, names):
                 yield meta.invalid(path, schedule, problem)
                 return
+
+
+def _duration_problem(text: str) -> str:
+    """Say what is wrong with a duration, "" where nothing is (Go's time.ParseDuration and its words)."""
+    shown = f'"{text}"'
+    rest = text[1:] if text[:1] in ("+", "-") else text
+    if rest == "0":
+        return ""
+    nanoseconds = 0
+    if not rest:
+        return f"time: invalid duration {shown}"
+    while rest:
+        number = _NUMBER.match(rest)
+        if number is None:
+            return f"time: invalid duration {shown}"
+        rest = rest[number.end() :]
+        unit = _UNIT.match(rest)
+        if unit is None:
+            return f"time: missing unit in duration {shown}"
+        if unit[0] not in _UNITS:
+            return f'time: unknown unit "{unit[0]}" in duration {shown}'
+        rest = rest[unit.end() :]
+        whole, _, part = number[0].partition(".")
+        scale = _UNITS[unit[0]]
+        nanoseconds += int(whole or 0) * scale + int(part or 0) * scale // 10 ** len(part)
+    return f"time: invalid duration {shown}" if nanoseconds >= 2**63 else ""
+
+
+def _time_zone(name: str, path: str) -> Iterator[FieldError]:
+    """A name of the IANA time zone database, as far as this machine has it (or the package tzdata does)."""
+    if not name:
+        yield meta.invalid(path, name, "timeZone must be nil or non-empty string")
+        return
+    if not all(_ZONE_PART.match(part) and part not in (".", "..") for part in name.split("/")):
+        yield meta.invalid(path, name, f"unknown time zone {name}")
+        return
+    if name.lower() == "local":
+        detail = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones"
+        yield meta.invalid(path, name, detail)
+    if name not in ("UTC", "Local") and not _known_zone(name):
+        yield meta.invalid(path, name, f"unknown time zone {name}")
+
+
+@lru_cache(maxsize=64)
+def _known_zone(name: str) -> bool:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        # Without any database no name is wrong.
+        return name != _SURELY_THERE and not _known_zone(_SURELY_THERE)
+    return True
 
 
 def _field_problem(field: str, low: int, high: int, names: tuple[str, ...]) -> str:

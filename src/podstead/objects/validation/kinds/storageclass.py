@@ -17,19 +17,8 @@ _MAX_SIZE = 256 * 1024
 
 
 def validate(storage: Object) -> Iterator[FieldError]:
-    provisioner = storage.get("provisioner") or ""
-    if provisioner:
-        yield from each("provisioner", provisioner, meta.label_key_problems(provisioner.lower()))
-    else:
-        yield meta.required("provisioner")
-    parameters = storage.get("parameters") or {}
-    if len(parameters) > _MAX_PARAMETERS:
-        text = f"Too long: may not be more than {_MAX_PARAMETERS} bytes"
-        yield FieldError("parameters", "FieldValueTooLong", text)
-    if sum(len(key.encode()) + len(value.encode()) for key, value in parameters.items()) > _MAX_SIZE:
-        yield meta.longer_than("parameters", _MAX_SIZE)
-    if "" in parameters:
-        yield meta.invalid("parameters", "", "field must not be empty.")
+    yield from provisioner(storage.get("provisioner") or "", "provisioner")
+    yield from parameters(storage.get("parameters") or {})
     policy = storage.get("reclaimPolicy")
     if policy and policy not in _POLICIES:
         yield meta.unsupported("reclaimPolicy", policy, _POLICIES)
@@ -42,3 +31,22 @@ def validate_update(new: Object, old: Object) -> Iterator[FieldError]:
             yield meta.forbidden(field, f"updates to {field} are forbidden.")
     if new.get("volumeBindingMode") != old.get("volumeBindingMode"):
         yield meta.invalid("volumeBindingMode", new.get("volumeBindingMode"), meta.IMMUTABLE)
+
+
+def provisioner(name: str, path: str) -> Iterator[FieldError]:
+    """A driver or provisioner, which has to be named; a prefix may be part of its name."""
+    if name:
+        yield from each(path, name, meta.label_key_problems(name.lower()))
+    else:
+        yield meta.required(path)
+
+
+def parameters(values: Mapping[str, str]) -> Iterator[FieldError]:
+    """What a driver is told, which only it understands: so many, so long at most."""
+    if len(values) > _MAX_PARAMETERS:
+        text = f"Too long: may not be more than {_MAX_PARAMETERS} bytes"
+        yield FieldError("parameters", "FieldValueTooLong", text)
+    if sum(len(key.encode()) + len(value.encode()) for key, value in values.items()) > _MAX_SIZE:
+        yield meta.longer_than("parameters", _MAX_SIZE)
+    if "" in values:
+        yield meta.invalid("parameters", "", "field must not be empty.")

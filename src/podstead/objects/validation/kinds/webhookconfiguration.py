@@ -5,13 +5,14 @@ https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-con
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from podstead.objects import meta
 from podstead.objects.errors import FieldError
-from podstead.objects.validation.common import choice, each
+from podstead.objects.validation.common import choice, each, label_key
+from podstead.objects.validation.container import too_many
 from podstead.objects.validation.selectors import label_selector
 
 Object = Mapping[str, Any]
@@ -19,6 +20,7 @@ _OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _VERSIONS = ("v1", "v1beta1")
 _SIDE_EFFECTS = ("None", "NoneOnDryRun")
 _MAX_SECONDS = 30
+_MAX_CONDITIONS = 64
 
 
 def validate(configuration: Object) -> Iterator[FieldError]:
@@ -45,11 +47,12 @@ def _webhook(webhook: Object, path: str) -> Iterator[FieldError]:
             yield meta.invalid(
                 f"{path}.name", name, "should be a domain with at least three segments separated by dots"
             )
-    for index, rule in enumerate(webhook.get("rules") or ()):
-        yield from _rule(rule, f"{path}.rules[{index}]")
+    for index, one in enumerate(webhook.get("rules") or ()):
+        yield from rule(one, f"{path}.rules[{index}]")
     for field in ("namespaceSelector", "objectSelector"):
         if webhook.get(field) is not None:
             yield from label_selector(webhook[field], f"{path}.{field}")
+    yield from match_conditions(webhook.get("matchConditions") or (), f"{path}.matchConditions")
     yield from choice(webhook, "failurePolicy", ("Fail", "Ignore"), path)
     yield from choice(webhook, "matchPolicy", ("Equivalent", "Exact"), path)
     yield from choice(webhook, "reinvocationPolicy", ("IfNeeded", "Never"), path)
@@ -65,8 +68,9 @@ def _webhook(webhook: Object, path: str) -> Iterator[FieldError]:
     yield from _versions(webhook.get("admissionReviewVersions") or (), f"{path}.admissionReviewVersions")
 
 
-def _rule(rule: Object, path: str) -> Iterator[FieldError]:
-    operations = rule.get("operations") or ()
+def rule(said: Object, path: str) -> Iterator[FieldError]:
+    """A RuleWithOperations: which requests a webhook or a policy is asked about."""
+    operations = said.get("operations") or ()
     if not operations:
         yield meta.required(f"{path}.operations")
     if len(operations) > 1 and "*" in operations:
@@ -76,13 +80,36 @@ def _rule(rule: Object, path: str) -> Iterator[FieldError]:
         if operation not in _OPERATIONS:
             yield meta.unsupported(f"{path}.operations[{index}]", operation, _OPERATIONS)
     for field, what in (("apiGroups", "groups"), ("apiVersions", "versions"), ("resources", "resources")):
-        values = rule.get(field) or ()
+        values = said.get(field) or ()
         if not values:
             yield meta.required(f"{path}.{field}")
         if len(values) > 1 and "*" in values and field != "resources":
             text = f"if '*' is present, must not specify other API {what}"
             yield meta.invalid(f"{path}.{field}", list(values), text)
-    yield from choice(rule, "scope", ("*", "Cluster", "Namespaced"), path)
+    yield from choice(said, "scope", ("*", "Cluster", "Namespaced"), path)
+
+
+def match_conditions(conditions: Sequence[Object], path: str) -> Iterator[FieldError]:
+    """CEL expressions that all have to hold before a webhook or a policy is asked."""
+    if len(conditions) > _MAX_CONDITIONS:
+        yield too_many(path, len(conditions), _MAX_CONDITIONS)
+    known: set[str] = set()
+    for index, condition in enumerate(conditions):
+        at, name = f"{path}[{index}]", condition.get("name") or ""
+        yield from expression(condition, "expression", at)
+        if name:
+            yield from label_key(name, f"{at}.name")
+        else:
+            yield meta.required(f"{at}.name")
+        if name in known:
+            yield meta.duplicate(f"{at}.name", name)
+        known |= {name} - {""}
+
+
+def expression(holder: Object, field: str, path: str, detail: str = "") -> Iterator[FieldError]:
+    """A CEL expression that has to be there."""
+    if not (holder.get(field) or "").strip():
+        yield meta.required(f"{path}.{field}", detail)
 
 
 def _client(client: Object, path: str) -> Iterator[FieldError]:
