@@ -114,6 +114,7 @@ _ACTED_ON = {
     "/v1/componentstatuses": "API server",
     "/v1/configmaps": "whoever reads it",
     "/v1/events": "expiry, after an hour",
+    "/v1/limitranges": "admission of pods and claims",
     "/v1/namespaces": "namespace controller",
     "/v1/nodes": "scheduler, node agent",
     "/v1/pods": "scheduler, node agent",

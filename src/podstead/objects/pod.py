@@ -428,6 +428,14 @@ def pod_limits(pod: Pod) -> dict[str, Quantity]:
     return total
 
 
+def summed_limits(pod: Pod) -> dict[str, Quantity]:
+    """The limits of the pod's containers together, whether all of them have one or not, or the pod's as a whole; with
+    the overhead of its runtime class."""
+    total = _together(pod, _limits) | _limits(pod.spec.resources)
+    _add(total, {name: Quantity.parse(amount) for name, amount in pod.spec.overhead.items() if name in total})
+    return total
+
+
 def _together(pod: Pod, amounts: Callable[[ResourceRequirements], dict[str, Quantity]]) -> dict[str, Quantity]:
     total: dict[str, Quantity] = {}
     for container in pod.spec.containers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from podstead.registry.admission.base import Attributes, Base, Chain, Lookup, Operation, Plugin
 from podstead.registry.admission.certificate_subject import CertificateSubjectRestriction
 from podstead.registry.admission.default_toleration_seconds import DefaultTolerationSeconds
+from podstead.registry.admission.limit_ranger import LimitRanger
 from podstead.registry.admission.namespace_lifecycle import NamespaceLifecycle
 from podstead.registry.admission.priority import Priority
 from podstead.registry.admission.runtime_class import RuntimeClass
@@ -18,6 +19,7 @@ def default_chain(lookup: Lookup) -> Chain:
     return Chain(
         [
             NamespaceLifecycle(lookup),
+            LimitRanger(lookup),
             ServiceAccount(lookup),
             DefaultTolerationSeconds(),
             Priority(lookup),
