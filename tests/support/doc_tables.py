@@ -20,7 +20,6 @@ CORE = "io.k8s.api.core.v1."
 CHECKED = {
     "PodMeta": "annotations of AppArmor and of static pods are refused",
     "PodSpec": "`serviceAccount` must be as `serviceAccountName`",
-    "Container": "`resizePolicy`: only `NotRequired`",
     "ResourceRequirements": "limits of `ephemeral-storage` and huge pages are refused",
     "EmptyDirVolumeSource": "`sizeLimit` only with `medium: Memory`; no huge pages",
 }
