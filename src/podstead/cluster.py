@@ -19,7 +19,7 @@ from podstead.controllers.disruption import DisruptionController
 from podstead.controllers.garbage import GarbageCollector
 from podstead.controllers.masterservice import MasterService
 from podstead.controllers.namespaces import NamespaceController
-from podstead.controllers.scheduler import Scheduler
+from podstead.controllers.scheduler import SCHEDULED, Scheduler
 from podstead.controllers.serviceaccounts import DEFAULT_ACCOUNT, NamespaceDefaults
 from podstead.controllers.taints import TaintEviction
 from podstead.linux import memory, mounts
@@ -33,6 +33,7 @@ from podstead.node.runtime.base import RuntimeFailure
 from podstead.node.runtime.choice import AUTOMATIC, Choice
 from podstead.node.runtime.oci import OCIRuntime
 from podstead.node.server import NodeServer
+from podstead.node.stats.routes import StatsRoutes
 from podstead.node.volumes.manager import VolumeManager
 from podstead.objects.user import SYSTEM_MASTERS, UserInfo
 from podstead.paths import Paths
@@ -41,6 +42,7 @@ from podstead.registry.bootstrap import make_system_objects
 from podstead.registry.registry import Registry
 from podstead.signing import sign_client
 from podstead.store.sqlite import SQLiteStore
+from podstead.store.writer import COMMITS
 from podstead.tokens import TokenKeys
 
 log = logging.getLogger(__name__)
@@ -187,13 +189,19 @@ class Cluster:
         self, stack: AsyncExitStack, registry: Registry, runtime: OCIRuntime, agent: Agent, pki: Pki
     ) -> ApiServer:
         """Start the node's server and the API server, and write the administrator's kubeconfig."""
-        node_server = NodeServer(agent, runtime)
+        stats = StatsRoutes(info.node_name(), runtime, self._paths, agent.probe_counts)
+        node_server = NodeServer(agent, runtime, stats)
         await node_server.start()
         stack.push_async_callback(node_server.close)
         dialer = LocalDialer({info.node_name(): node_server})
         tls = TlsFiles(pki.server_pem, pki.ca_certificate)
         api = ApiServer(
-            registry, dialer, tls, ready={"node": agent.ready.is_set}, components=self._components(registry)
+            registry,
+            dialer,
+            tls,
+            ready={"node": agent.ready.is_set},
+            components=self._components(registry),
+            metrics=(COMMITS, SCHEDULED),
         )
         await self._listen(api)
         self.port = api.port

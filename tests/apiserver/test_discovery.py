@@ -9,6 +9,7 @@ from apiserver_harness import Instance
 
 from podstead.apiserver.dispatch import Dispatcher
 from podstead.apiserver.health import Health
+from podstead.apiserver.usage import RESOURCES
 from podstead.objects.kinds import DISCOVERED, by_resource
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -103,5 +104,5 @@ async def test_kubectl_lists_the_resources(instance: Instance) -> None:
     resources, all_of_them = await asyncio.gather(
         instance.kubectl("api-resources", "-o", "name"), instance.kubectl("get", "all")
     )
-    assert set(resources.split()) == {info.resource for info in DISCOVERED}
+    assert set(resources.split()) == {info.resource for info in (*DISCOVERED, *RESOURCES)}
     assert "No resources found" in all_of_them

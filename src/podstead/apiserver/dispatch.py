@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiohttp import web
 
-from podstead.apiserver import computed, forward, health, issuer, logs, proxy, reads, scale, writes
+from podstead.apiserver import computed, forward, health, issuer, logs, monitoring, proxy, reads, scale, usage, writes
 from podstead.apiserver.answers import Answer, of_object
 from podstead.apiserver.authorization import Authorizer
 from podstead.apiserver.call import Call
@@ -16,6 +16,7 @@ from podstead.apiserver.openapi import OpenApi
 from podstead.apiserver.request import method_not_allowed, text
 from podstead.apiserver.reviews import Reviews
 from podstead.apiserver.target import Target, find
+from podstead.metrics import Histogram
 from podstead.objects import kinds
 from podstead.objects.errors import path_not_found
 from podstead.registry.registry import Registry
@@ -48,6 +49,8 @@ class Dispatcher:
         checks: Health,
         authorizer: Authorizer,
         components: Mapping[str, Check],
+        requests: monitoring.Requests,
+        metrics: Sequence[Histogram] = (),
     ) -> None:
         self.watches: set[Watch] = set()
         self._registry = registry
@@ -55,7 +58,9 @@ class Dispatcher:
         self._health = checks
         self._reviews = Reviews(authorizer, registry.tokens)
         self._computed = computed.Computed(registry, components)
-        self._discovery = Discovery(kinds.DISCOVERED)
+        self._usage = usage.UsageApi(registry, dialer)
+        self._discovery = Discovery((*kinds.DISCOVERED, *usage.RESOURCES))
+        self._monitoring = monitoring.Monitoring(requests, lambda: len(self.watches), metrics)
         self._openapi = OpenApi(kinds.DISCOVERED)
 
     async def dispatch(self, call: Call) -> Answer | web.StreamResponse:
@@ -75,6 +80,8 @@ class Dispatcher:
             return await self._reviews.answer(call, review)
         if (shown := kinds.computed_by_path(info.group, info.version, info.resource)) is not None:
             return await self._computed.answer(call, shown)
+        if info.group == usage.GROUP:
+            return await self._usage.answer(call)
         target = find(self._registry, info)
         if deprecated := _DEPRECATED.get(target.info.resource):
             call.context.warnings.append(deprecated)
@@ -94,7 +101,7 @@ class Dispatcher:
 
     async def _other(self, call: Call) -> Answer:
         path, first = call.info.path, call.info.path.split("/")[1]
-        known = first in ("", "api", "apis", "openapi", "version", *_HEALTH) or path in issuer.PATHS
+        known = first in ("", "api", "apis", "openapi", "version", *_HEALTH) or path in (*issuer.PATHS, monitoring.PATH)
         if not known:
             raise path_not_found()
         if call.info.method not in ("GET", "HEAD"):
@@ -104,6 +111,8 @@ class Dispatcher:
         if path in issuer.PATHS:
             tokens = self._registry.tokens
             return issuer.answer(path, tokens.keys if tokens else None, call.request.headers.get("Host", ""))
+        if path == monitoring.PATH:
+            return self._monitoring.answer()
         if path == "/version":
             return health.version()
         if first in _HEALTH:
@@ -116,4 +125,4 @@ class Dispatcher:
 
     def _paths(self) -> list[str]:
         described = [*self._discovery.paths(), *self._openapi.paths(), *self._health.paths()]
-        return sorted([*described, *issuer.PATHS, "/version"])
+        return sorted([*described, *issuer.PATHS, monitoring.PATH, "/version"])

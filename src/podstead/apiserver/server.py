@@ -7,12 +7,13 @@ import dataclasses
 import logging
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 
 from aiohttp import web
 
-from podstead.apiserver import answers, authorization, impersonation, timeouts
+from podstead.apiserver import answers, authorization, impersonation, timeouts, usage
 from podstead.apiserver import request as requests
 from podstead.apiserver.answers import Answer
 from podstead.apiserver.authentication import ANONYMOUS, Authenticator
@@ -21,7 +22,10 @@ from podstead.apiserver.call import Call
 from podstead.apiserver.connections import HttpServer, refuse_version
 from podstead.apiserver.dispatch import Dispatcher
 from podstead.apiserver.health import Check, Health
+from podstead.apiserver.monitoring import Requests
 from podstead.apiserver.proxy import SUBRESOURCES
+from podstead.metrics import Histogram
+from podstead.objects import kinds
 from podstead.objects.errors import StatusError, internal_error
 from podstead.objects.meta import new_uid
 from podstead.registry.options import RequestContext
@@ -38,6 +42,8 @@ _HANDSHAKE_SECONDS = 10.0
 _BACKLOG = 512
 _HEAD_LIMIT = 1024 * 1024
 _READS = frozenset({"get", "list"})
+_GONE = 499
+"""The code that stands in /metrics for a client that went before it had an answer."""
 _UNREAD = requests.RequestInfo("", "/", {}, "")
 """What is known of a request before its target has been read."""
 """Bytes of a request line or a header; an exec's command is part of the line."""
@@ -55,7 +61,9 @@ class ApiServer:
     """Serves `registry` over HTTPS, and passes exec, attach and logs on to the nodes that `dialer` reaches.
 
     `ready` are checks, by name, for /readyz, `components` those of the
-    parts that componentstatuses tells of. One instance can be started once.
+    parts that componentstatuses tells of, `metrics` what /metrics shows beside its own.
+
+    One instance can be started once.
     """
 
     def __init__(
@@ -67,11 +75,15 @@ class ApiServer:
         authorizer: Authorizer | None = None,
         ready: Mapping[str, Check] | None = None,
         components: Mapping[str, Check] | None = None,
+        metrics: Sequence[Histogram] = (),
     ) -> None:
         self._tls = tls
         self._authenticator = Authenticator(registry.tokens)
         self._authorizer = authorizer or DefaultAuthorizer()
-        self._dispatcher = Dispatcher(registry, dialer, Health(ready or {}), self._authorizer, components or {})
+        self._requests = Requests((*kinds.DISCOVERED, *usage.RESOURCES))
+        self._dispatcher = Dispatcher(
+            registry, dialer, Health(ready or {}), self._authorizer, components or {}, self._requests, metrics
+        )
         self._proxied: set[asyncio.Task[object]] = set()
         self._closing = False
         self._http: web.Server | None = None
@@ -149,8 +161,21 @@ class ApiServer:
     # -- one request
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request, whatever happens: every failure is a Status."""
+        """Answer a request, and count it."""
         call = Call(request, _UNREAD, RequestContext(ANONYMOUS), new_uid())
+        began, code = perf_counter(), 0
+        self._requests.begin(request.method)
+        try:
+            response = await self._respond(request, call)
+            code = response.status
+            return response
+        finally:
+            if not code:  # The client has gone: while it was told something, or before.
+                code = call.streaming.status if call.streaming is not None else _GONE
+            self._requests.end(call.info, request.method, code, perf_counter() - began)
+
+    async def _respond(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        """Answer a request, whatever happens: every failure is a Status."""
         try:
             answer = await self._answer(call)
         except StatusError as error:

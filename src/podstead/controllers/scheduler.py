@@ -19,12 +19,18 @@ from podstead.client.events import NORMAL, WARNING, EventRecorder, reference
 from podstead.client.informer import Informer, key_of
 from podstead.controllers.base import WorkQueue
 from podstead.controllers.filters import Demand, Peers, has_peers, misfits
+from podstead.metrics import Histogram
 from podstead.objects.errors import StatusError
 from podstead.objects.hostports import HostPort, conflict
 from podstead.objects.pod import from_object
 
 NAME = "default-scheduler"
 _DONE = ("Succeeded", "Failed")
+
+
+SCHEDULED = Histogram(
+    "podstead_pod_scheduled_duration_seconds", "From the scheduler's sight of a new pod to its binding to a node."
+)
 
 
 class Scheduler:
@@ -41,8 +47,8 @@ class Scheduler:
         self._pods.on_add = self._pod_seen
         self._pods.on_update = self._pod_changed
         self._pods.on_delete = self._pod_gone
-        self._pending: dict[str, None] = {}
-        """Keys of the pods that wait for a node, in the order of their coming."""
+        self._pending: dict[str, float] = {}
+        """Keys of the pods that wait for a node, in the order of their coming, and when that was."""
         self._used: dict[str, tuple[str, Demand]] = {}
         """By pod key: its node and what it takes there."""
 
@@ -85,7 +91,7 @@ class Scheduler:
         elif not self._is_ours(obj):
             self._pending.pop(key, None)
         elif key not in self._pending:
-            self._pending[key] = None
+            self._pending[key] = clock.monotonic()
             self._queue.add(key)
 
     def _pod_changed(self, old: Object, new: Object) -> None:
@@ -188,7 +194,8 @@ class Scheduler:
             if error.code == 404:
                 return
             raise
-        self._pending.pop(key, None)
+        if (since := self._pending.pop(key, None)) is not None:
+            SCHEDULED.observe(clock.monotonic() - since)
         message = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
         self._recorder.event(reference(obj), NORMAL, "Scheduled", message)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from podstead.node import admission, info
 from podstead.node.context import NodeContext, Volumes
 from podstead.node.decisions import by_name
 from podstead.node.lease import NodeLease
+from podstead.node.phases import SEEN, STARTS
 from podstead.node.podlimits import default_pids
 from podstead.node.registration import Registration
 from podstead.node.room import REJECTED, NodeRoom
@@ -161,11 +162,15 @@ class Agent:
         worker = self._workers.get(uid)
         if worker is not None:
             worker.update(obj)
+            if obj["status"].get("phase") == "Running":
+                STARTS.mark(uid, SEEN)
             return
         assert self._group is not None
         worker = PodWorker(self._context, obj)
         self._admit(worker)
         self._workers[uid] = worker
+        if (obj.get("status") or {}).get("phase", "Pending") == "Pending":
+            STARTS.begin(uid)
         name = f"pod {worker.state.pod.full_name}"
         self._group.create_task(self._work(uid, worker, name), name=name)
 
@@ -215,6 +220,7 @@ class Agent:
         finally:
             del self._workers[uid]
             self._statuses.forget(uid)
+            STARTS.forget(uid)
 
     def _pod_object(self, uid: str) -> Object | None:
         worker = self._workers.get(uid)
@@ -282,6 +288,11 @@ class Agent:
             if meta.name == pod and meta.namespace == namespace and not worker.state.removed:
                 return worker
         raise not_found("pods", pod)
+
+    def probe_counts(self) -> Iterator[tuple[dict[str, str], int]]:
+        """See PodWorker.probe_counts; of all pods."""
+        for worker in self._workers.values():
+            yield from worker.probe_counts()
 
     async def find_sandbox(self, namespace: str, pod: str) -> SandboxStatus:
         """Return the sandbox that a pod runs in; raises StatusError (400, 404)."""

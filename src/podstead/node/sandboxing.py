@@ -7,6 +7,7 @@ import socket
 from podstead.client.events import NORMAL, WARNING
 from podstead.node.admission import dotted
 from podstead.node.etcfiles import PodName, hosts_file, pod_name, resolv_conf
+from podstead.node.phases import SANDBOX, STARTS
 from podstead.node.podlimits import pod_resources, tier
 from podstead.node.runtime.base import PortMapping, RuntimeFailure, SandboxConfig, SandboxStatus
 from podstead.node.state import PassFailed, PodState
@@ -42,6 +43,7 @@ class PodSandbox:
             config.hosts_file.unlink(missing_ok=True)
             config.resolv_conf.write_text(self._resolv_conf())
             status = await self._context.runtime.run_pod_sandbox(config)
+            STARTS.mark(self._state.uid, SANDBOX)
             self._state.sandbox_limits = {status.id: config.resources}
             self._write_hosts(status, name)
         except (RuntimeFailure, StatusError, OSError) as error:

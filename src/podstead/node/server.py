@@ -24,6 +24,7 @@ from podstead.node.exec import Endings, Exec, container_not_found
 from podstead.node.logs import LogFile, LogOptions, stream_log
 from podstead.node.portforward import run_port_forward
 from podstead.node.runtime.base import ContainerState, ContainerStatus, NotFound, Runtime, RuntimeFailure, SandboxStatus
+from podstead.node.stats.routes import StatsRoutes
 from podstead.objects.errors import StatusError, bad_request, internal_error, method_not_supported, path_not_found
 from podstead.streams import forwarding, handshake
 from podstead.streams.handshake import Handshake
@@ -67,9 +68,10 @@ class PodLookup(Protocol):
 class NodeServer:
     """Serves HTTP/1.1 on connections that are handed to it. One that the client closes ends what it asked for."""
 
-    def __init__(self, lookup: PodLookup, runtime: Runtime) -> None:
+    def __init__(self, lookup: PodLookup, runtime: Runtime, stats: StatsRoutes | None = None) -> None:
         self._lookup = lookup
         self._runtime = runtime
+        self._stats = stats
         self._endings = Endings()
         self._watcher = FileWatcher()
         self._handlers: set[asyncio.Task[Any]] = set()
@@ -85,6 +87,8 @@ class NodeServer:
             app.router.add_route(method, "/portForward/{namespace}/{pod}", self._port_forward)
         app.router.add_get("/containerLogs" + pod, self._logs)
         app.router.add_get("/healthz", self._healthz)
+        if self._stats is not None:
+            self._stats.add_to(app.router)
         # With handler_cancellation a client that has gone ends its handler, whatever that waits for.
         self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1.0)
         await self._runner.setup()

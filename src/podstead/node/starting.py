@@ -15,6 +15,7 @@ from podstead.node.decisions import changed, finished, restarts, superfluous
 from podstead.node.environment import Addresses, ConfigError, Sources
 from podstead.node.hooks import HookFailed
 from podstead.node.mounting import MountPreparer
+from podstead.node.phases import CREATED, IMAGE, STARTED, STARTS, VOLUMES
 from podstead.node.planning import BACK_OFF, CONFIG_RETRY, Planner, Step, back_off_key
 from podstead.node.pulling import ImagePuller
 from podstead.node.resizing import RESOURCES, PodResizing, label
@@ -94,6 +95,8 @@ class PodStarting:
         retry = await self._resizing.one_pass(attempts, sandbox_id, self._stopper)
         steps, delays = await self._planner.plan(attempts, sandbox_id)
         delays.append(retry)
+        if steps:
+            STARTS.mark(state.uid, IMAGE)
         sandbox, volumes = await self._surroundings()
         if not self._announced:
             self._announced = True
@@ -156,6 +159,7 @@ class PodStarting:
         if self._volumes is None:
             try:
                 self._volumes = await self._context.volumes.set_up(self.state.pod)
+                STARTS.mark(self.state.uid, VOLUMES)
             except VolumeError as error:
                 raise PassFailed(error.reason, str(error)) from error
         else:
@@ -205,6 +209,7 @@ class PodStarting:
             self.state.record(container.name, WARNING, "Failed", f"Error: {error}")
             return ""
         self.state.never_made.pop(container.name, None)
+        STARTS.mark(self.state.uid, CREATED)
         self.state.record(container.name, NORMAL, "Created", f"Created container: {container.name}")
         return container_id
 
@@ -257,6 +262,7 @@ class PodStarting:
             self.state.waiting[name] = Waiting("RunContainerError", str(error))
             return CONFIG_RETRY
         self.state.waiting.pop(name, None)
+        STARTS.mark(self.state.uid, STARTED)
         self.state.record(name, NORMAL, "Started", f"Started container {name}")
         if step.container.lifecycle.post_start is None:
             return None

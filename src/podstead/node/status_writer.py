@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from podstead.client.base import Client, Object
+from podstead.node.phases import RUNNING, STARTS
 from podstead.node.status import merged
 from podstead.objects.errors import StatusError
 
@@ -95,6 +96,8 @@ class StatusWriter:
                 if error.code != 409:
                     raise
             else:
+                if wanted.get("phase") == "Running":
+                    STARTS.mark(uid, RUNNING)
                 if self._current(uid) is not None:
                     self._written[uid] = written
                 return

@@ -17,7 +17,9 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import perf_counter
 
+from podstead.metrics import Histogram
 from podstead.store.base import Commit, KeyExists, KeyMissing, RevisionMismatch, StoreError
 from podstead.store.retention import Gate, Keep, Retention
 
@@ -35,6 +37,8 @@ VACUUM_PAGES = 256
 FREE_PAGES = 1024
 """Free pages that stay in the file, and a quarter of it besides: churn takes them again at once."""
 MAX_BATCH = 1024
+
+COMMITS = Histogram("podstead_store_commit_duration_seconds", "Time of a commit of the embedded store, synced.")
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS history (
@@ -231,8 +235,10 @@ class Writer:
             rows.append((self._revision, write.key, write.value, previous or 0))
             commits.append(Commit(write.key, self._revision, write.value, previous is None))
         if rows:
+            began = perf_counter()
             try:
                 self._write_rows(connection, rows)
+                COMMITS.observe(perf_counter() - began)
             except sqlite3.Error as problem:
                 log.error("a commit failed: %s", problem)
                 self._revision = before

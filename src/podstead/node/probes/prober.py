@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -117,6 +117,13 @@ class PodProbes:
             return run.started and run.ready
         container = self._host.pod.spec.container(status.name)
         return container is None or _is_ready(container, self._host.obj, status)
+
+    def counts(self) -> Iterator[tuple[str, str, str, int]]:
+        """Yield container, kind of probe, result, and how often the container's present run came to it."""
+        for name, run in self._runs.items():
+            for kind, worker in run.workers.items():
+                for result, count in worker.counts.items():
+                    yield name, kind.value, result, count
 
     async def close(self) -> None:
         """End all; the pod's worker ends."""

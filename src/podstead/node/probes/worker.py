@@ -71,6 +71,8 @@ class ProbeWorker:
         self._next = 0.0
         self._counts_from = -math.inf
         self._stopped = False
+        self.counts: dict[str, int] = {}
+        """How often it came to which result, in the words of prober_probe_total."""
 
     @property
     def busy(self) -> bool:
@@ -132,6 +134,8 @@ class ProbeWorker:
         return result
 
     def _take(self, result: Result, began: float) -> None:
+        word = "unknown" if result.errored else "successful" if result.passed else "failed"
+        self.counts[word] = self.counts.get(word, 0) + 1
         if result.outcome is not Outcome.SUCCESS:
             self._told(result)
         if result.errored:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from podstead import clock
 from podstead.linux import mounts, namespaces
+from podstead.node.phases import NETWORK, STARTS
 from podstead.node.runtime.base import (
     CreateFailed,
     NotFound,
@@ -177,6 +178,7 @@ class Sandboxes:
         if sandbox.record.ports:
             await self._network.publish(sandbox.record.id, sandbox.record.ports)
         sandbox.record.plumbed = True
+        STARTS.mark(sandbox.record.uid, NETWORK)
         if sandbox.record.phase is SandboxPhase.READY:
             self.records.save(sandbox.record)
 

@@ -1,0 +1,1 @@
+"""What pods and their node use: processor, memory, network, disk; read from the kernel when somebody asks."""
