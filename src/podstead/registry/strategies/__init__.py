@@ -18,6 +18,7 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "nodes": NodeStrategy,
     "pods": PodStrategy,
     "secrets": SecretStrategy,
+    "apiservices.apiregistration.k8s.io": generic.APIServices,
     "certificatesigningrequests.certificates.k8s.io": generic.SigningRequests,
     "deployments.apps": generic.Deployments,
     "jobs.batch": generic.Jobs,

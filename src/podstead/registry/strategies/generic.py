@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from podstead import clock
 from podstead.objects.user import UserInfo
 from podstead.registry.strategies.base import Object, Strategy, keep, text
 
@@ -72,6 +73,17 @@ class Jobs(Generational):
 
     def fields(self, obj: Object) -> dict[str, str]:
         return {"status.successful": text(obj.get("status", {}).get("succeeded", 0))}
+
+
+class APIServices(Strategy):
+    """What this server itself answers for is available from the first moment."""
+
+    def prepare_for_create(self, new: Object) -> None:
+        super().prepare_for_create(new)
+        if new.get("spec", {}).get("service") is None:
+            available = {"type": "Available", "status": "True", "reason": "Local"}
+            available |= {"message": "Local APIServices are always available", "lastTransitionTime": clock.rfc3339()}
+            new["status"] = {"conditions": [available]}
 
 
 class Upserted(Strategy):
