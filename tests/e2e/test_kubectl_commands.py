@@ -196,9 +196,13 @@ def test_columns_and_sorting(either: Kubectl) -> None:
     either("delete", "cm", "-l", "tier")
 
 
+METRICS, METRICS_VERSION = ("nodes", "pods"), "metrics.k8s.io/v1beta1"
+"""What is served without being stored."""
+
+
 def test_api_resources_in_all_columns(kubectl: Kubectl) -> None:
     rows = kubectl("api-resources", "-o", "wide", "--no-headers").splitlines()
-    assert len(rows) == len({(info.group, info.plural) for info in DISCOVERED})
+    assert len(rows) == len({(info.group, info.plural) for info in DISCOVERED}) + len(METRICS)
     deployments = next(row for row in rows if row.startswith("deployments "))
     verbs = "create,delete,deletecollection,get,list,patch,update,watch"
     assert deployments.split() == ["deployments", "deploy", "apps/v1", "true", "Deployment", verbs, "all"]
@@ -209,7 +213,7 @@ def test_api_resources_in_all_columns(kubectl: Kubectl) -> None:
     assert apps == [
         f"{name}.apps" for name in ("controllerrevisions", "daemonsets", "deployments", "replicasets", "statefulsets")
     ]
-    assert set(kubectl("api-versions").split()) == {info.group_version for info in DISCOVERED}
+    assert set(kubectl("api-versions").split()) == {info.group_version for info in DISCOVERED} | {METRICS_VERSION}
 
 
 def test_explain_describes_kinds_and_nested_fields(either: Kubectl) -> None:

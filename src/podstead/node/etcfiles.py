@@ -154,8 +154,8 @@ def resolv_conf(
 
 _MISSING_DNS = (
     "MissingClusterDNS",
-    'pod: "{pod}". kubelet does not have ClusterDNS IP configured and cannot create Pod using "ClusterFirstWithHostNet" policy. '
-    'Falling back to "Default" policy.',
+    'pod: "{pod}". kubelet does not have ClusterDNS IP configured and cannot create Pod using '
+    '"ClusterFirstWithHostNet" policy. Falling back to "Default" policy.',
 )
 
 
