@@ -10,7 +10,7 @@ from pathlib import Path
 from podstead import clock
 from podstead.client.events import NORMAL, WARNING
 from podstead.node.configsources import ConfigSources
-from podstead.node.containers import Surroundings, container_config
+from podstead.node.containers import TERMINATION_FILE, Surroundings, container_config
 from podstead.node.decisions import changed, finished, restarts, superfluous
 from podstead.node.environment import Addresses, ConfigError, Sources
 from podstead.node.hooks import HookFailed
@@ -311,13 +311,15 @@ class PodStarting:
         self.state.record(container.name, WARNING, "Failed", f"Error: {error}")
 
     async def _drop_superfluous(self) -> None:
-        """Remove attempts before the last two, with their logs, and sandboxes that nothing is left of."""
+        """Remove attempts before the last two, with logs and messages, and sandboxes that nothing is left of."""
         runtime = self._context.runtime
         for statuses in (await self.state.containers()).values():
             for status in superfluous(statuses):
                 if status.id and status.state is ContainerState.EXITED:
                     await runtime.remove_container(status.id)
                     logfiles.remove(status.log_path)
+                    if message := status.labels.get(TERMINATION_FILE):
+                        Path(message).unlink(missing_ok=True)
         sandboxes = [one for one in await runtime.list_sandboxes() if one.uid == self.state.uid]
         if len(sandboxes) > 1:
             used = {status.sandbox_id for status in await runtime.list_containers()}
