@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -28,6 +29,8 @@ TIMEOUT = 60.0
 PODS = "/api/v1/namespaces/default/pods"
 _PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io")
 _ERROR_CHANNEL = 3
+_SUM = re.compile(r'^podstead_pod_(start|scheduled)(?:_phase)?_duration_seconds_sum(?:\{phase="(\w+)"\})? (\S+)$', re.M)
+"""Of docs/metrics.md: the sums of the phases, by name."""
 
 
 class PodsteadFailed(Exception):
@@ -155,6 +158,18 @@ class Api:
         async with self._session.get("/api/v1/nodes") as answer:
             nodes = (await answer.json())["items"]
         return str(nodes[0]["status"]["nodeInfo"]["containerRuntimeVersion"])
+
+    async def phases(self) -> dict[str, float]:
+        """Return the seconds that all starts so far have taken to the end of each of their phases."""
+        async with self._session.get("/api/v1/nodes") as answer:
+            node = (await answer.json())["items"][0]["metadata"]["name"]
+        found = {}
+        for path in ("/metrics", f"/api/v1/nodes/{node}/proxy/metrics"):
+            async with self._session.get(path) as answer:
+                text = await answer.text()
+            for name, phase, value in _SUM.findall(text):
+                found[phase or name] = float(value)
+        return found
 
     async def send(self, method: str, path: str, body: Any, content_type: str = "application/json") -> None:
         """Send one request; raises PodsteadFailed for an answer that is no success."""

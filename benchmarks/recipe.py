@@ -31,6 +31,18 @@ from report import Row, percentile, table
 REPOSITORY = Path(__file__).resolve().parent.parent
 MANY = 30
 MILLI = 1000.0
+PHASES = {
+    "scheduled": "scheduled (seen by the scheduler -> bound)",
+    "image": "image found (this and below: since the node saw the pod)",
+    "volumes": "volumes set up",
+    "sandbox": "sandbox made",
+    "network": "network plumbed",
+    "created": "containers created",
+    "started": "containers started",
+    "running": "Running in the API",
+    "seen": "seen by a watch",
+}
+"""The phases of a start (docs/metrics.md), in their usual order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,7 @@ class Figures:
     def __init__(self, plan: Plan) -> None:
         many = f"{plan.pods} pods"
         self.create = Row("create -> both containers running", "ms", limit=100, factor=4)
+        self.phases = {name: Row(f"- {text}", "ms", compared=False) for name, text in PHASES.items()}
         self.create_by_kubectl = Row("the same, by kubectl create", "ms")
         self.execute = Row("exec of true", "ms")
         self.execute_by_kubectl = Row("the same, by kubectl exec", "ms")
@@ -83,7 +96,8 @@ class Figures:
         self.pss_after = Row("memory (PSS), no pod, after all pods of the run", "MB")
 
     def rows(self) -> list[Row]:
-        return [row for row in vars(self).values() if isinstance(row, Row)]
+        values = (value.values() if isinstance(value, dict) else (value,) for value in vars(self).values())
+        return [row for group in values for row in group]
 
 
 class Benchmark:
@@ -176,7 +190,10 @@ class Benchmark:
         say(f"{self._plan.repetitions} pods in turn: create, exec, delete")
         figures = self.figures
         for number in range(self._plan.repetitions):
+            before = await api.phases()
             ours = await api.cycle(self._pod(f"sharevol-{number}"))
+            for name, spent in (await api.phases()).items():
+                self.figures.phases[name].podstead.add((spent - before.get(name, 0.0)) * MILLI)
             figures.create.podstead.add(ours.created * MILLI)
             figures.execute.podstead.add(ours.execed * MILLI)
             figures.ended.podstead.add(ours.ended * MILLI)

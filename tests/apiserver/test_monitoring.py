@@ -96,3 +96,13 @@ async def test_requests_are_counted_by_what_they_ask_and_got(instance: Instance)
 async def test_a_request_without_credentials_learns_nothing(instance: Instance) -> None:
     async with instance.session() as stranger, stranger.get("/metrics") as answer:
         assert answer.status == 401
+
+
+async def test_get_prints_what_is_used(instance: Instance) -> None:
+    await instance.create_pod()
+    await make_node(instance)
+    instance.node.handler = telling(USED)
+    printed = (await instance.kubectl("get", "podmetrics")).split()
+    assert printed == ["NAME", "CPU", "MEMORY", "WINDOW", "box", "0", "2Ki", "1m15.25s"]
+    printed = (await instance.kubectl("get", "nodemetrics", "--no-headers")).split()
+    assert printed == ["n1", "1500000000n", "3072Ki", "1m15.25s"]

@@ -13,6 +13,15 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 ROWS = (
     "create -> both containers running",
+    "- scheduled (seen by the scheduler -> bound)",
+    "- image found (this and below: since the node saw the pod)",
+    "- volumes set up",
+    "- sandbox made",
+    "- network plumbed",
+    "- containers created",
+    "- containers started",
+    "- Running in the API",
+    "- seen by a watch",
     "the same, by kubectl create",
     "exec of true",
     "the same, by kubectl exec",
@@ -35,7 +44,7 @@ ROWS = (
     "memory (PSS) a pod more, of 3 pods",
     "memory (PSS), no pod, after all pods of the run",
 )
-PODMAN_TOO = (ROWS[0], ROWS[2], ROWS[6])
+PODMAN_TOO = ("create -> both containers running", "exec of true", "delete, grace 0 -> processes gone")
 
 
 @pytest.mark.timeout(90)

@@ -179,7 +179,7 @@ class Scheduler:
         return (port for bound, demand in self._used.values() if bound == node for port in demand.ports)
 
     async def _bind(self, obj: Object, key: str, node: str, demand: Demand) -> None:
-        meta = obj["metadata"]
+        meta, since = obj["metadata"], self._pending[key]
         self._used[key] = node, demand
         binding = {
             "apiVersion": "v1",
@@ -194,8 +194,8 @@ class Scheduler:
             if error.code == 404:
                 return
             raise
-        if (since := self._pending.pop(key, None)) is not None:
-            SCHEDULED.observe(clock.monotonic() - since)
+        self._pending.pop(key, None)
+        SCHEDULED.observe(clock.monotonic() - since)
         message = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
         self._recorder.event(reference(obj), NORMAL, "Scheduled", message)
 

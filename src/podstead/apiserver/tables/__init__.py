@@ -39,6 +39,7 @@ _GROUPS = {
     "discovery.k8s.io": "networking",
     "events.k8s.io": "events",
     "flowcontrol.apiserver.k8s.io": "flowcontrol",
+    "metrics.k8s.io": "usage",
     "networking.k8s.io": "networking",
     "node.k8s.io": "scheduling",
     "policy": "policy",

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import msgspec
 from aiohttp import web
 
+from podstead import clock
 from podstead.metrics import CONTENT_TYPE, encode, family, process_families
 from podstead.node.phases import DURATIONS
 from podstead.node.runtime.base import Runtime
-from podstead.node.stats import exposition
-from podstead.node.stats.disk import Disk
-from podstead.node.stats.sampler import Sampler
-from podstead.node.stats.summary import Summary
 from podstead.paths import Paths
+
+if TYPE_CHECKING:
+    from podstead.node.stats.disk import Disk
+    from podstead.node.stats.sampler import Sampler
+    from podstead.node.stats.summary import Summary
 
 ProbeCounts = Callable[[], Iterable[tuple[dict[str, str], int]]]
 """How often each probe came to each result, with the labels of prober_probe_total."""
@@ -24,10 +28,31 @@ class StatsRoutes:
     """Answers for the node `name`; what it tells is read when it is asked for."""
 
     def __init__(self, name: str, runtime: Runtime, paths: Paths, probes: ProbeCounts) -> None:
-        self._sampler = Sampler(runtime, paths)
-        self._disk = Disk(paths)
-        self._summary = Summary(name, self._sampler, self._disk)
+        self._name = name
+        self._runtime = runtime
+        self._paths = paths
         self._probes = probes
+        self._since = clock.now()
+
+    # Made when somebody asks first: a start needs neither their modules nor their time.
+
+    @cached_property
+    def _sampler(self) -> Sampler:
+        from podstead.node.stats.sampler import Sampler
+
+        return Sampler(self._runtime, self._paths)
+
+    @cached_property
+    def _disk(self) -> Disk:
+        from podstead.node.stats.disk import Disk
+
+        return Disk(self._paths)
+
+    @cached_property
+    def _summary(self) -> Summary:
+        from podstead.node.stats.summary import Summary
+
+        return Summary(self._name, self._since, self._sampler, self._disk)
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Serve the paths."""
@@ -46,14 +71,20 @@ class StatsRoutes:
         return _json(await self._summary.usage())
 
     async def _metrics(self, _: web.Request) -> web.StreamResponse:
+        from podstead.node.stats import exposition
+
         sample = await self._sampler.sample()
         spaces = await self._disk.measure(sample.statuses)
         return _text([*exposition.node_metrics(sample, spaces), *DURATIONS.text(), *process_families()])
 
     async def _resource(self, _: web.Request) -> web.StreamResponse:
+        from podstead.node.stats import exposition
+
         return _text(exposition.resource_metrics(await self._sampler.sample()))
 
     async def _cadvisor(self, _: web.Request) -> web.StreamResponse:
+        from podstead.node.stats import exposition
+
         sample = await self._sampler.sample()
         return _text(exposition.cadvisor_metrics(sample, await self._disk.measure(sample.statuses)))
 

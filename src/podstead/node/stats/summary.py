@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from podstead import clock
@@ -17,13 +18,13 @@ Json = dict[str, Any]
 
 
 class Summary:
-    """Makes both documents for the node `name`."""
+    """Makes both documents for the node `name`, whose agent runs `since` then."""
 
-    def __init__(self, name: str, sampler: Sampler, disk: Disk) -> None:
+    def __init__(self, name: str, since: datetime, sampler: Sampler, disk: Disk) -> None:
         self._name = name
+        self._since = since
         self._sampler = sampler
         self._disk = disk
-        self._since = clock.now()
 
     async def usage(self) -> Json:
         """Return processor (nanocores) and working set (bytes) of the node and of each container that runs."""
@@ -154,6 +155,4 @@ def _fs(time: float, space: Space) -> Json:
 
 
 def _most_pids() -> int:
-    from pathlib import Path
-
     return int(Path("/proc/sys/kernel/pid_max").read_text())
