@@ -7,9 +7,9 @@ import functools
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from podstead.apiserver.server import ApiServer, TlsFiles
 from podstead.client.base import Client
@@ -35,6 +35,7 @@ from podstead.node.runtime.oci import OCIRuntime
 from podstead.node.server import NodeServer
 from podstead.node.stats.routes import StatsRoutes
 from podstead.node.volumes.manager import VolumeManager
+from podstead.objects.quantity import Quantity
 from podstead.objects.user import SYSTEM_MASTERS, UserInfo
 from podstead.paths import Paths
 from podstead.pki import Pki, admin_kubeconfig
@@ -65,6 +66,8 @@ class ClusterConfig:
     subnet: str
     host: str = "127.0.0.1"
     runtime: str = AUTOMATIC
+    reserved: Mapping[str, str] = field(default_factory=dict)
+    """What of the machine is not for pods: quantities by resource."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,16 @@ class NodeRooms:
     runtime: OCIRuntime
 
     @classmethod
-    def build(cls, paths: Paths, subnet: str, runtime: str = AUTOMATIC) -> NodeRooms:
+    def build(
+        cls, paths: Paths, subnet: str, runtime: str = AUTOMATIC, reserved: Mapping[str, str] = info.NOTHING
+    ) -> NodeRooms:
         images = Images(paths)
         network = BridgeNetwork(paths, ipaddress.IPv4Network(subnet))
+        memory_left = info.memory_capacity() - Quantity.parse(reserved.get("memory", "0")).value()
         return cls(
             images,
             network,
-            VolumeManager(paths, memory_allocatable=info.memory_capacity()),
+            VolumeManager(paths, memory_allocatable=max(memory_left, 0), reserved=reserved),
             OCIRuntime(paths, images, network, wanted=runtime),
         )
 
@@ -108,7 +114,7 @@ class Cluster:
         """
         async with AsyncExitStack() as stack:
             await asyncio.to_thread(mounts.make_own_mount, self._paths.run)
-            rooms = NodeRooms.build(self._paths, self._config.subnet, self._config.runtime)
+            rooms = NodeRooms.build(self._paths, self._config.subnet, self._config.runtime, self._config.reserved)
             # A first start tries it out, beside the rest.
             choosing = asyncio.create_task(rooms.runtime.choose())
             stack.push_async_callback(_ended, choosing)
@@ -179,6 +185,7 @@ class Cluster:
                 paths=self._paths,
                 name=name,
                 host_ip=_host_ip(rooms.network.gateway),
+                reserved=self._config.reserved,
                 collect_images=lambda warn: ImageCollector(self._paths, rooms.images, warn).run(),
             )
         )

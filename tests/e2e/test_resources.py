@@ -108,3 +108,18 @@ def test_a_taint_ends_the_pods_that_do_not_tolerate_it(instance: TestInstance) -
         assert instance.get("pod", "strong")["status"]["phase"] == "Running"
     finally:
         instance.kubectl("taint", "node", "--all", "down-", check=True)
+
+
+def test_what_is_reserved_is_kept_for_the_next_start(own_instance: TestInstance) -> None:
+    def memory(kind: str) -> int:
+        (node,) = own_instance.get("nodes")["items"]
+        return int(node["status"][kind]["memory"].removesuffix("Ki"))
+
+    assert memory("allocatable") == memory("capacity")
+    own_instance.podstead("down", check=True)
+    own_instance.up("--system-reserved", "memory=1Gi")
+    own_instance.podstead("down", check=True)
+    own_instance.up()
+    assert memory("capacity") - memory("allocatable") == 1 << 20
+    refused = own_instance.up("--system-reserved", "pods=3", check=False)
+    assert 'cannot reserve "pods"' in refused.stderr

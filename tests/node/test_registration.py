@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from podstead.node import registration
+from podstead.node import info, registration
 from podstead.objects.errors import StatusError
 from support.fakenode import NODE, FakeNode, fake_node
 
@@ -100,3 +100,13 @@ async def test_a_report_that_fails_is_tried_again_and_ends_nothing(
         await node.create()
         await node.running_pod()
     assert failures == []
+
+
+def test_what_is_reserved_for_the_machine_is_not_for_pods(tmp_path: Path) -> None:
+    whole = info.capacity(tmp_path)
+    left = info.allocatable(tmp_path, info.parse_reserved("cpu=500m,memory=1Ti"))
+    assert left["cpu"] == f"{int(whole['cpu']) * 1000 - 500}m"
+    assert (left["memory"], left["pods"]) == ("0", whole["pods"])
+    for wrong in ("pods=1", "cpu=x", "cpu", "memory=-1"):
+        with pytest.raises(ValueError):
+            info.parse_reserved(wrong)

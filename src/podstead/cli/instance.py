@@ -36,6 +36,8 @@ class Instance:
     port: int
     subnet: str
     runtime: str = "auto"
+    system_reserved: str = ""
+    """What of the machine is not for pods: `cpu=500m,memory=1Gi`."""
 
     @property
     def paths(self) -> Paths:
@@ -89,7 +91,7 @@ def find(name: str) -> Instance | None:
         record = json.loads(file.read_text())
         # A newer podstead may have written more; what this one does not know is not its business.
         known = Instance(**{key: record[key] for key in record if key in Instance.__dataclass_fields__})
-        if [type(value) for value in asdict(known).values()] != [str, str, int, str, str]:
+        if [type(value) for value in asdict(known).values()] != [str, str, int, str, str, str]:
             raise ValueError("not what was written")
         ipaddress.IPv4Network(known.subnet)
         return known
@@ -118,7 +120,9 @@ def locate(name: str, data_dir: Path | None) -> Paths:
     return known.paths if known else Paths.of(name)
 
 
-def settle(name: str, data_dir: Path | None, port: int | None, runtime: str | None = None) -> Instance:
+def settle(
+    name: str, data_dir: Path | None, port: int | None, runtime: str | None = None, reserved: str | None = None
+) -> Instance:
     """Return the instance, made or changed as asked, with a port and a subnet that no other one has."""
     with _locked():
         known = find(name)
@@ -134,7 +138,9 @@ def settle(name: str, data_dir: Path | None, port: int | None, runtime: str | No
         taken_ports = {other.port for other in others}
         chosen = port or (known.port if known else _free_port(taken_ports))
         subnet = known.subnet if known else _free_subnet(name, others)
-        instance = Instance(name, data, chosen, subnet, runtime or (known.runtime if known else "auto"))
+        runtime = runtime or (known.runtime if known else "auto")
+        reserved = (known.system_reserved if known else "") if reserved is None else reserved
+        instance = Instance(name, data, chosen, subnet, runtime, reserved)
         if instance != known:
             _write(instance)
         return instance

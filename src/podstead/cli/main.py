@@ -63,6 +63,17 @@ def _complete_runtimes(ctx: click.Context, param: click.Parameter, incomplete: s
     return [word for word in ("auto", "crun", "runc") if word.startswith(incomplete)]
 
 
+def _check_reserved(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value:
+        from podstead.node.info import parse_reserved
+
+        try:
+            parse_reserved(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+    return value
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
     """The Kubernetes API and real Linux containers on one machine, in one process."""
@@ -80,8 +91,20 @@ def cli() -> None:
     shell_complete=_complete_runtimes,
     help="The OCI runtime (auto: the fastest that works here).",
 )
+@click.option(
+    "--system-reserved",
+    metavar="cpu=N,memory=N",
+    callback=_check_reserved,
+    help="What of the machine is not for pods (cpu, memory, ephemeral-storage).",
+)
 def up(
-    name: str, data_dir: Path | None, port: int | None, kubeconfig: Path | None, foreground: bool, runtime: str | None
+    name: str,
+    data_dir: Path | None,
+    port: int | None,
+    kubeconfig: Path | None,
+    foreground: bool,
+    runtime: str | None,
+    system_reserved: str | None,
 ) -> None:
     """Start the server and wait until its node is Ready."""
     from podstead.cli import requirements
@@ -94,6 +117,7 @@ def up(
     known = instances.find(name)
     if known is not None and (server := instances.running(known.paths)) is not None:
         _refuse_change(known, data_dir, port, runtime)
+        _refuse_reserved(known, system_reserved)
         if not server.ready:
             raise InstanceError(
                 f"{_title(known)} is being started already (pid {server.pid}): `podstead status` tells more"
@@ -101,7 +125,7 @@ def up(
         _merge_kubeconfig(known, kubeconfig)
         click.echo(f"{_title(known)} is running already at {known.url} (pid {server.pid})")
         return
-    instance = instances.settle(name, data_dir, port, runtime)
+    instance = instances.settle(name, data_dir, port, runtime, system_reserved)
     if not instances.port_is_free(instance.port):
         raise InstanceError(f"port {instance.port} is in use: choose another with --port")
     if foreground:
@@ -115,6 +139,12 @@ def up(
         raise InstanceError(f"{where}, but its node is not ready: {problem}; see {instance.paths.server_log}")
     took = time.monotonic() - began
     click.echo(f"{_title(instance)} is ready at {instance.url} after {took:.2f} s; kubectl context: {context}")
+
+
+def _refuse_reserved(known: Instance, system_reserved: str | None) -> None:
+    if system_reserved is not None and system_reserved != known.system_reserved:
+        kept = known.system_reserved or "nothing"
+        raise InstanceError(f"{_title(known)} is running with {kept} reserved: `podstead down` first")
 
 
 def _refuse_change(known: Instance, data_dir: Path | None, port: int | None, runtime: str | None) -> None:

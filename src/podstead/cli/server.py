@@ -61,12 +61,15 @@ def _serve(instance: Instance, foreground: bool, ready_fd: int, on_ready: Callab
     import uvloop
 
     from podstead.cluster import Cluster, ClusterConfig, ClusterError
+    from podstead.node.info import parse_reserved
     from podstead.pki import PkiError
     from podstead.store.base import StoreError
 
     if issuing is not None:
         issuing.wait()
-    cluster = Cluster(ClusterConfig(instance.paths, instance.port, instance.subnet, runtime=instance.runtime))
+    reserved = parse_reserved(instance.system_reserved)
+    config = ClusterConfig(instance.paths, instance.port, instance.subnet, runtime=instance.runtime, reserved=reserved)
+    cluster = Cluster(config)
 
     def ready(problem: str | None) -> None:
         note_running(instance.paths, foreground=foreground, ready=True)

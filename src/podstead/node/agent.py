@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from podstead.client.base import Client, Object
@@ -47,6 +47,8 @@ class NodeParts:
     paths: Paths
     name: str
     host_ip: str
+    reserved: Mapping[str, str] = field(default_factory=dict)
+    """What of the machine is not for pods: quantities by resource."""
     collect_images: Callable[[Warn], Awaitable[None]] | None = None
     """Runs the image garbage collection until cancelled; what it is given records warnings about the node."""
 
@@ -63,7 +65,7 @@ class Agent:
         self._recorder = EventRecorder(parts.client, "kubelet", parts.name)
         self._statuses = StatusWriter(parts.client, self._pod_object)
         self._registration = Registration(
-            parts.client, parts.paths, parts.name, parts.host_ip, parts.runtime, self._recorder
+            parts.client, parts.paths, parts.name, parts.host_ip, parts.runtime, self._recorder, parts.reserved
         )
         self._context = NodeContext(
             client=parts.client,
@@ -77,8 +79,8 @@ class Agent:
             host_ip=parts.host_ip,
             memory_capacity=info.memory_capacity(),
             services=ServiceLinks(parts.client),
-            allocatable=lambda: info.allocatable(parts.paths.data),
-            room=NodeRoom(lambda: info.allocatable(parts.paths.data), self._node_object),
+            allocatable=self._allocatable,
+            room=NodeRoom(self._allocatable, self._node_object),
             pod_pids=default_pids(),
         )
         self._pods = Informer(parts.client, "pods", field_selector=f"spec.nodeName={parts.name}")
@@ -225,6 +227,9 @@ class Agent:
     def _pod_object(self, uid: str) -> Object | None:
         worker = self._workers.get(uid)
         return worker.state.obj if worker else None
+
+    def _allocatable(self) -> dict[str, str]:
+        return info.allocatable(self._parts.paths.data, self._parts.reserved)
 
     def _node_object(self) -> Object | None:
         return next(iter(self._node.store.values()), None)

@@ -7,13 +7,18 @@ import platform
 import re
 import shutil
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from podstead import KUBERNETES_VERSION, __version__
+from podstead.objects.quantity import ZERO, Quantity
 
 MAX_PODS = 110
 """The kubelet's default for maxPods."""
+RESERVABLE = ("cpu", "memory", "ephemeral-storage")
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def node_name() -> str:
@@ -43,9 +48,26 @@ def capacity(data: Path) -> dict[str, str]:
     }
 
 
-def allocatable(data: Path) -> dict[str, str]:
-    """Return what pods may have of the capacity."""
-    return capacity(data)
+def allocatable(data: Path, reserved: Mapping[str, str] = NOTHING) -> dict[str, str]:
+    """Return what pods may have of the capacity: what is not `reserved` for the machine (quantities by resource)."""
+    found = capacity(data)
+    for resource, amount in reserved.items():
+        left = Quantity.parse(found[resource]) - Quantity.parse(amount)
+        found[resource] = max(left, ZERO).canonical()
+    return found
+
+
+def parse_reserved(text: str) -> dict[str, str]:
+    """Read `cpu=500m,memory=1Gi`, the kubelet's form of --system-reserved; raises ValueError."""
+    found: dict[str, str] = {}
+    for entry in filter(None, text.split(",")):
+        resource, _, amount = entry.partition("=")
+        if resource not in RESERVABLE:
+            raise ValueError(f'cannot reserve "{resource}": only {", ".join(RESERVABLE)}')
+        if Quantity.parse(amount) < ZERO:
+            raise ValueError(f"{resource}: less than nothing")
+        found[resource] = amount
+    return found
 
 
 def addresses(name: str, internal_ip: str) -> list[dict[str, str]]:

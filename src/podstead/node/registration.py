@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from podstead import clock
@@ -41,14 +42,23 @@ class Registration:
     """Keeps this node's object in the API: `register` once, then `run` as a task; `changed` asks it for a report."""
 
     def __init__(
-        self, client: Client, paths: Paths, name: str, host_ip: str, runtime: Runtime, recorder: EventRecorder
+        self,
+        client: Client,
+        paths: Paths,
+        name: str,
+        host_ip: str,
+        runtime: Runtime,
+        recorder: EventRecorder,
+        reserved: Mapping[str, str] = info.NOTHING,
     ) -> None:
+        """`reserved` is not for pods: quantities by resource."""
         self._client = client
         self._paths = paths
         self._name = name
         self._host_ip = host_ip
         self._runtime = runtime
         self._recorder = recorder
+        self._reserved = reserved
         self._wake = asyncio.Event()
         self.problem: str | None = None
         """Why the node is not ready; None when it is."""
@@ -134,7 +144,7 @@ class Registration:
         data = self._paths.data
         return {
             "capacity": info.capacity(data),
-            "allocatable": info.allocatable(data),
+            "allocatable": info.allocatable(data, self._reserved),
             "addresses": info.addresses(self._name, self._host_ip),
             "nodeInfo": info.system_info(f"{self._runtime.name}://{self._runtime.version}"),
             "conditions": self._conditions(old),

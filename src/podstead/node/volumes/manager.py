@@ -8,7 +8,7 @@ half of one is never taken for a volume.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 from weakref import WeakValueDictionary
@@ -44,11 +44,17 @@ class VolumeManager:
     """The volumes of one node. Calls for one pod take turns; a cancelled call ends what its threads have begun."""
 
     def __init__(
-        self, paths: Paths, *, memory_allocatable: int = 0, plugins: Sequence[VolumePlugin] | None = None
+        self,
+        paths: Paths,
+        *,
+        memory_allocatable: int = 0,
+        reserved: Mapping[str, str] = info.NOTHING,
+        plugins: Sequence[VolumePlugin] | None = None,
     ) -> None:
-        """`memory_allocatable` in bytes, as the node reports it: the most that a Memory volume gets; 0: half of RAM."""
+        """`memory_allocatable` in bytes, as the node reports it: the most that a Memory volume gets; 0: half of RAM.
+        `reserved` is what the node does not give to pods."""
         self._paths = paths
-        self._contents = Contents(self._in_turn, lambda: info.capacity(paths.data))
+        self._contents = Contents(self._in_turn, lambda: info.allocatable(paths.data, reserved))
         self._plugins = tuple(plugins) if plugins is not None else self._own_plugins(memory_allocatable)
         self._remover = Remover()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
