@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import aiohttp
@@ -62,6 +63,21 @@ def test_logs_are_read_over_websockets(instance: TestInstance, tmp_path: Path) -
             return text
 
         assert asyncio.run(read()) == b"container is alive\n"
+    finally:
+        instance.kubectl("delete", "pod", name, "--now", check=True)
+
+
+def test_a_node_says_which_pods_it_has(instance: TestInstance) -> None:
+    """The suite asks on the kubelet's own port when a test has failed."""
+    name = "conformance-listed"
+    instance.create(pod(name))
+    try:
+        instance.wait(name)
+        (node,) = instance.get("nodes")["items"]
+        path = f"/api/v1/nodes/{node['metadata']['name']}:10250/proxy/pods"
+        answer = json.loads(instance.kubectl("get", "--raw", path, check=True).stdout)
+        found = {one["metadata"]["name"]: one["status"]["phase"] for one in answer["items"]}
+        assert answer["kind"] == "PodList" and found[name] == "Running"
     finally:
         instance.kubectl("delete", "pod", name, "--now", check=True)
 

@@ -264,6 +264,10 @@ class Agent:
 
     # -- what the node's server asks
 
+    def pods(self) -> list[Object]:
+        """Return the pods that are bound to this node."""
+        return list(self._pods.store.values())
+
     async def find_container(
         self, namespace: str, pod: str, container: str, *, previous: bool = False
     ) -> ContainerStatus:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ import msgspec
 from aiohttp import web
 
 from podstead import clock
+from podstead.client.base import Object
 from podstead.linux.inotify import FileWatcher
 from podstead.node.attach import run_attach
 from podstead.node.exec import Endings, Exec, container_not_found
@@ -64,6 +65,10 @@ class PodLookup(Protocol):
         """Return once the container has ended and its log is complete; at once where it is not known (any more)."""
         ...
 
+    def pods(self) -> Sequence[Object]:
+        """Return the pods that are bound to this node, as the API server has told of them."""
+        ...
+
 
 class NodeServer:
     """Serves HTTP/1.1 on connections that are handed to it. One that the client closes ends what it asked for."""
@@ -87,6 +92,7 @@ class NodeServer:
             app.router.add_route(method, "/portForward/{namespace}/{pod}", self._port_forward)
         app.router.add_get("/containerLogs" + pod, self._logs)
         app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/pods", self._pods)
         if self._stats is not None:
             self._stats.add_to(app.router)
         # With handler_cancellation a client that has gone ends its handler, whatever that waits for.
@@ -138,6 +144,10 @@ class NodeServer:
 
     async def _healthz(self, _: web.Request) -> web.StreamResponse:
         return web.Response(text="ok")
+
+    async def _pods(self, _: web.Request) -> web.StreamResponse:
+        found = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": list(self._lookup.pods())}
+        return web.Response(body=msgspec.json.encode(found), content_type="application/json")
 
     # -- exec, attach
 

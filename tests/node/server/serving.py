@@ -134,6 +134,9 @@ class Lookup:
     async def wait_ended(self, container_id: str) -> None:
         return
 
+    def pods(self) -> list[dict[str, Any]]:
+        return []
+
 
 class Client:
     """A WebSocket client of one exec."""
