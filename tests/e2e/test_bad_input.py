@@ -110,7 +110,6 @@ def test_a_pod_with_a_fault_is_refused_by_field(refused: Any, manifest: dict[str
 @pytest.mark.parametrize(
     ("container", "spec", "field"),
     [
-        ({}, {"volumes": [{"name": "c", "csi": {"driver": "x.example"}}]}, "spec.volumes[0].csi"),
         ({}, {"volumes": [{"name": "c", "iscsi": ISCSI}]}, "spec.volumes[0].iscsi"),
         ({}, {"volumes": [{"name": "e", "emptyDir": {"sizeLimit": "1Mi"}}]}, "spec.volumes[0].emptyDir.sizeLimit"),
         (
