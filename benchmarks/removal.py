@@ -25,7 +25,7 @@ FOLDERS = 100
 
 def pod(name: str) -> dict[str, Any]:
     """A pod with a volume of its own."""
-    container = {"name": "c", "image": IMAGE, "command": ["sleep", "10000"]}
+    container: dict[str, Any] = {"name": "c", "image": IMAGE, "command": ["sleep", "10000"]}
     container["volumeMounts"] = [{"name": "v", "mountPath": "/v"}]
     spec = {"terminationGracePeriodSeconds": 0, "containers": [container], "volumes": [{"name": "v", "emptyDir": {}}]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
