@@ -40,7 +40,17 @@ def identity(instance: TestInstance, name: str) -> tuple[Any, ...]:
 def host_pid(container: dict[str, Any]) -> str:
     identity = container["containerID"].rpartition("/")[2]
     procs = list(Path("/sys/fs/cgroup").glob(f"**/{identity}/cgroup.procs"))
-    return procs[0].read_text().split()[0]
+    pids = procs[0].read_text().split()
+    return next(pid for pid in pids if _is_first(pid))
+
+
+def _is_first(pid: str) -> bool:
+    """Whether a process is number 1 in its container."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    return "NSpid" in status and status.partition("NSpid:")[2].splitlines()[0].split()[-1] == "1"
 
 
 def test_running_containers_are_adopted(own_instance: TestInstance) -> None:

@@ -214,7 +214,8 @@ def test_watch_prints_a_line_a_change(instance: TestInstance, space: str) -> Non
         lines = watching.until("1/1", "Running")
         assert lines[0] == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
         assert lines[1][2] == "Pending"
-        assert "ContainerCreating" in [line[2] for line in lines[1:]]
+        # A pod that runs within a tenth of a second skips the line that says ContainerCreating.
+        assert {line[2] for line in lines[2:]} <= {"Pending", "ContainerCreating", "Running"}
         instance.kubectl("delete", "pod", "comes", "-n", space, check=True)
         # grace 0: gone at once; the last line still has its row
         assert watching.until("comes")[-1][0] == "comes"

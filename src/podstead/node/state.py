@@ -176,6 +176,14 @@ class PodState:
         if self.removed or self._end_is_told() or (self._settled and not terminating):
             return attempts
         self._settled = self._settled or terminating
+        everything = attempts
+        if not terminating:
+            # What is just being made is not there yet, and not lost either.
+            made = {
+                name: [one for one in tried if one.state is not ContainerState.UNKNOWN]
+                for name, tried in attempts.items()
+            }
+            attempts = {name: tried for name, tried in made.items() if tried}
         self.complete = self.complete or finished(self.pod, attempts, self.replaced)
         latest = [statuses[-1] for statuses in attempts.values()]
         names = {(status.image, status.image_id): await self._image_name(status) for status in latest}
@@ -199,7 +207,7 @@ class PodState:
         )
         old = self.obj.get("status") or {}
         self.context.statuses.write(self.uid, pod_status(self.pod, old, facts, "podstead"))
-        return attempts
+        return everything
 
     def _end_is_told(self) -> bool:
         """The API has the pod's last word; a phase alone, set to Failed by somebody else, is not that."""

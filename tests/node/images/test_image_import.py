@@ -284,8 +284,8 @@ def test_the_stand_in_has_what_the_recipe_needs(tmp_path: Path) -> None:
     subprocess.run([sys.executable, SCRIPT, output], check=True, timeout=DEADLINE)
     assert again.getvalue() == output.read_bytes(), "the same each time"
     root = tmp_path / "root"
-    with tarfile.open(output) as archive:
-        archive.extractall(root, filter="tar")
+    root.mkdir()
+    subprocess.run(["tar", "-xf", output, "-C", root], check=True, timeout=DEADLINE)
     said = subprocess.run(
         ["chroot", root, "bin/bash", "-c", "id -un; echo hi | grep h; cat /etc/os-release | wc -l"],
         check=True,
