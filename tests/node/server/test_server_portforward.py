@@ -276,6 +276,7 @@ async def test_a_server_that_closes_ends_forwards(world: World, client: SpdyClie
 async def test_sixty_four_megabytes_come_back_unharmed_in_bounded_memory(client: SpdyClient) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sent, got, block = hashlib.sha256(), hashlib.sha256(), os.urandom(32 << 10)
+    count = 0
     async with listening(echo) as port:
         pair = await Pair.open(client, port)
 
@@ -289,8 +290,10 @@ async def test_sixty_four_megabytes_come_back_unharmed_in_bounded_memory(client:
         while not pair.data.ended:
             assert await client.read()
             got.update(pair.data.data)
+            count += len(pair.data.data)
             pair.data.data.clear()
         await feeding
+    assert count == 2048 * len(block)
     assert got.digest() == sent.digest()
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 32 << 10, f"grew by {grown} KiB"

@@ -74,6 +74,8 @@ class Container:
         self.monitor: Monitor | None = None
         self.failure: CreateFailed | None = None
         """Why it could not be started: tells its state once it has ended."""
+        self.unmade = False
+        """It could not be created and is being removed: it has not ended, for it never was."""
         self.ended = asyncio.Event()
         self.lock = asyncio.Lock()
 
@@ -93,7 +95,7 @@ class Container:
             pod_uid=record.pod_uid,
             name=record.name,
             attempt=record.attempt,
-            state=_STATES[record.phase],
+            state=ContainerState.UNKNOWN if self.unmade else _STATES[record.phase],
             image=record.image,
             image_id=record.image_id,
             log_path=Path(record.log_path),
@@ -189,7 +191,7 @@ class Containers:
                 finally:
                     await asyncio.gather(*moves)
         except (OSError, RuntimeFailure) as error:
-            record.phase = Phase.EXITED
+            container.unmade, record.phase = True, Phase.EXITED
             container.ended.set()
             await self._discard(container)
             if isinstance(error, CreateFailed):
