@@ -37,8 +37,8 @@ from podstead.node.volumeimages import VolumeImages
 from podstead.node.volumes.base import VolumeError
 from podstead.objects.pod import Container
 
-_PATIENCE = 0.1
-"""Seconds for a pod to run before a status is written that says how far it is; then four times as many, and so on."""
+_PATIENCE = 0.25
+"""Seconds for sandbox and volumes before a first status is written without them."""
 DEADLINE_EXCEEDED = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
 
@@ -97,16 +97,12 @@ class PodStarting:
         delays.append(retry)
         if steps:
             STARTS.mark(state.uid, IMAGE)
-        late = None if self._announced else asyncio.create_task(self._announce_late())
-        try:
-            sandbox, volumes = await self._surroundings()
-            if steps:
-                delays += await self._carry_out(steps, sandbox, volumes)
-        finally:
-            if late is not None:
-                late.cancel()
-                await asyncio.wait([late])
-        self._announced = True
+        sandbox, volumes = await self._surroundings()
+        if not self._announced:
+            self._announced = True
+            await state.publish()
+        if steps:
+            delays += await self._carry_out(steps, sandbox, volumes)
         await state.publish()
         await self._drop_superfluous()
         return delays
@@ -138,8 +134,14 @@ class PodStarting:
 
     async def _surroundings(self) -> tuple[SandboxStatus, Mapping[str, Path]]:
         """Return the sandbox and the volumes, made at once where they are missing; raises PassFailed."""
-        made = self._sandbox.ensure(), self._set_up_volumes()
-        sandbox, volumes = await asyncio.gather(*made, return_exceptions=True)
+        late = None if self._announced else asyncio.create_task(self._announce_late())
+        try:
+            made = self._sandbox.ensure(), self._set_up_volumes()
+            sandbox, volumes = await asyncio.gather(*made, return_exceptions=True)
+        finally:
+            if late is not None:
+                late.cancel()
+                await asyncio.wait([late])
         for outcome in (sandbox, volumes):
             if isinstance(outcome, BaseException):
                 await self.state.publish()
@@ -149,14 +151,9 @@ class PodStarting:
         return sandbox, volumes
 
     async def _announce_late(self) -> None:
-        """Where something takes its time, write what is so far; else the first status comes with running containers,
-        and its writing delays none of them.
-        """
-        patience = _PATIENCE
-        while True:
-            await asyncio.sleep(patience)
-            await self.state.publish()
-            patience *= 4
+        """Where sandbox or volumes take their time, write what is so far; else the first status comes with them."""
+        await asyncio.sleep(_PATIENCE)
+        await self.state.publish()
 
     async def _set_up_volumes(self) -> Mapping[str, Path]:
         if self._volumes is None:
