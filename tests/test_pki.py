@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from podstead import clock, pki
+from podstead import certificates, clock, pki
 from podstead.pki import Pki, PkiError
 
 
@@ -85,7 +85,7 @@ def test_other_groups_give_another_client_certificate(directory: Path) -> None:
 
 
 def test_what_expires_soon_is_renewed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, later = contents(directory), clock.now() + pki.LEAF_LIFETIME - timedelta(days=3)
+    before, later = contents(directory), clock.now() + certificates.LEAF_LIFETIME - timedelta(days=3)
     monkeypatch.setattr(clock, "now", lambda: later)
     Pki(directory).ensure()
     after = contents(directory)
@@ -96,7 +96,7 @@ def test_what_expires_soon_is_renewed(directory: Path, monkeypatch: pytest.Monke
 def test_a_renewed_authority_keeps_its_key_so_that_clients_stay_valid(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, later = contents(directory), clock.now() + pki.CA_LIFETIME - timedelta(days=3)
+    before, later = contents(directory), clock.now() + certificates.CA_LIFETIME - timedelta(days=3)
     monkeypatch.setattr(clock, "now", lambda: later)
     Pki(directory).ensure()
     after = contents(directory)

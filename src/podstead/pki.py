@@ -15,7 +15,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import ipaddress
 import os
 import sys
 import tempfile
@@ -28,7 +27,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from podstead import clock, tokens
+from podstead import certificates, clock, tokens
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -46,12 +45,9 @@ SERVER_NAMES = (
 ADMIN_USER = "kubernetes-admin"
 ADMIN_GROUPS = ("system:masters",)
 
-CA_LIFETIME = timedelta(days=3650)
-LEAF_LIFETIME = timedelta(days=365)
 RENEW_BEFORE = timedelta(days=30)
 """A certificate that expires sooner than this is replaced."""
 _SUBJECT_LIMIT = 64  # of CN and O each (RFC 5280, appendix A)
-_BACKDATED = timedelta(minutes=5)  # a client whose clock is a little slow must not refuse a new certificate
 
 
 class PkiError(Exception):
@@ -150,7 +146,7 @@ class Pki:
             self.retired_service_account_keys.mkdir(mode=0o700, exist_ok=True)
             kept = self.retired_service_account_keys / f"{clock.now():%Y-%m-%dT%H%M%SZ}-{_digest(old)[:8]}.pem"
             _write(kept, old)  # before the new one signs: no token is ever without its key
-            _write(self.service_account_key, _pem_of_key(_new_key()))
+            _write(self.service_account_key, certificates.pem_of_key(certificates.new_key()))
             digest = _digest(self.service_account_key.read_bytes())
             self._index[self._key(self.service_account_key)] = _Record(sha256=digest)
             self._save_index()
@@ -190,8 +186,8 @@ class Pki:
             record = _inspect(path)
         if record is None or _expiring(record):
             # The key outlives its certificate, so that what it signed stays valid under the new one.
-            key = _load_pair(path)[0] if record is not None else _new_key()
-            _write(path, _pem_of_key(key) + _pem_of(_new_authority(key)))
+            key = _load_pair(path)[0] if record is not None else certificates.new_key()
+            _write(path, certificates.pem_of_key(key) + certificates.pem_of(certificates.new_authority(key)))
             record = _inspect(path)
         self._index[self._key(path)] = record
         certificate = _split(path).certificate
@@ -210,12 +206,15 @@ class Pki:
             and not _expiring(record)
             and record.issuer == authority.issuer
             and record.user == _subject(user, groups)
-            and set(map(_canonical, names)) <= set(record.names)
+            and set(map(certificates.canonical, names)) <= set(record.names)
         )
         if not fits:
-            key = _new_key()
-            certificate = _new_leaf(key, _load_pair(self.directory / "ca.pem"), user, groups, names)
-            _write(path, _pem_of_key(key) + _pem_of(certificate))
+            key = certificates.new_key()
+            try:
+                certificate = certificates.new_leaf(key, _load_pair(self.directory / "ca.pem"), user, groups, names)
+            except ValueError as error:
+                raise PkiError(str(error)) from error
+            _write(path, certificates.pem_of_key(key) + certificates.pem_of(certificate))
             record = _inspect(path)
         assert record is not None
         self._index[self._key(path)] = record
@@ -230,7 +229,7 @@ class Pki:
             except ValueError as error:
                 raise _damaged(path, "the private key cannot be read") from error
         else:
-            _write(path, _pem_of_key(_new_key()))
+            _write(path, certificates.pem_of_key(certificates.new_key()))
         self._index[self._key(path)] = _Record(sha256=_digest(path.read_bytes()))
 
 
@@ -316,14 +315,6 @@ def _subject(user: str, groups: Sequence[str]) -> str:
     return "/".join([quote(user, safe=""), *(quote(group, safe="") for group in groups)])
 
 
-def _canonical(name: str) -> str:
-    """Return an address in its one spelling, a host name as it is."""
-    try:
-        return str(ipaddress.ip_address(name))
-    except ValueError:
-        return name
-
-
 def _load_key(path: Path, data: bytes) -> ec.EllipticCurvePrivateKey:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -374,124 +365,6 @@ def _inspect(path: Path) -> _Record:
         user=_subject("".join(common), groups),
         names=tuple(names),
     )
-
-
-# -- making
-
-
-def _new_key() -> ec.EllipticCurvePrivateKey:
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    return ec.generate_private_key(ec.SECP256R1())
-
-
-def _pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:
-    from cryptography.hazmat.primitives import serialization as forms
-
-    return key.private_bytes(forms.Encoding.PEM, forms.PrivateFormat.PKCS8, forms.NoEncryption())
-
-
-def _pem_of(certificate: x509.Certificate) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return certificate.public_bytes(Encoding.PEM)
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, lifetime: timedelta
-) -> x509.CertificateBuilder:
-    from cryptography import x509
-
-    now = clock.now()
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + lifetime)
-    )
-
-
-def _usage(**allowed: bool) -> x509.KeyUsage:
-    from cryptography import x509
-
-    nothing = dict.fromkeys(
-        (
-            "digital_signature",
-            "content_commitment",
-            "key_encipherment",
-            "data_encipherment",
-            "key_agreement",
-            "key_cert_sign",
-            "crl_sign",
-            "encipher_only",
-            "decipher_only",
-        ),
-        False,
-    )
-    return x509.KeyUsage(**(nothing | allowed))
-
-
-def _new_authority(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.x509.oid import NameOID
-
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "podstead-ca")])
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    return (
-        _builder(name, name, key, CA_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(digital_signature=True, key_cert_sign=True, crl_sign=True), critical=True)
-        .add_extension(identifier, critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-
-
-def _new_leaf(
-    key: ec.EllipticCurvePrivateKey,
-    authority: tuple[ec.EllipticCurvePrivateKey, x509.Certificate],
-    user: str,
-    groups: Sequence[str],
-    names: Sequence[str],
-) -> x509.Certificate:
-    """Return a serving certificate where `names` are given, else a client certificate."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-    authority_key, authority_certificate = authority
-    subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-    subject.append(x509.NameAttribute(NameOID.COMMON_NAME, user))
-    issuer = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
-    purpose = ExtendedKeyUsageOID.SERVER_AUTH if names else ExtendedKeyUsageOID.CLIENT_AUTH
-    builder = (
-        _builder(x509.Name(subject), authority_certificate.subject, key, LEAF_LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(digital_signature=True), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer), critical=False)
-    )
-    if names:
-        alternatives = [_general_name(name) for name in dict.fromkeys(map(_canonical, names))]
-        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    return builder.sign(authority_key, hashes.SHA256())
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    from cryptography import x509
-
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        pass
-    try:
-        return x509.DNSName(name)
-    except ValueError as error:
-        raise PkiError(f"{name!r} is neither an address nor a host name") from error
 
 
 def main(directory: str, *extra_names: str) -> None:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from podstead import clock
+from podstead import certificates, clock
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -18,12 +18,6 @@ if TYPE_CHECKING:
 USAGES = {"client auth": "", "digital signature": "digital_signature", "key encipherment": "key_encipherment"}
 """The usages that a client certificate may have, and the bit of keyUsage that says so."""
 _LONGEST, _SHORTEST = timedelta(days=365), timedelta(minutes=10)
-_BACKDATED = timedelta(minutes=5)
-"""Clocks differ: the certificate is good from a little before now."""
-_KEY_USAGES = (
-    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
-    *("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
-)
 
 
 class RequestError(ValueError):
@@ -58,22 +52,15 @@ def sign_client(authority: Path, request: bytes, usages: Sequence[str], seconds:
     now = clock.now()
     end = min(now + min(max(wanted, _SHORTEST), _LONGEST), issuer.not_valid_after_utc)
     bits = {USAGES[usage] for usage in usages}
-    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     certificate = (
-        x509.CertificateBuilder()
-        .subject_name(asked.subject)
-        .issuer_name(issuer.subject)
-        .public_key(asked.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(end)
+        certificates.builder(asked.subject, issuer.subject, asked.public_key(), end)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.KeyUsage(**{bit: bit in bits for bit in _KEY_USAGES}), critical=True)
+        .add_extension(certificates.key_usage(bits), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        .add_extension(certificates.issued_by(key), critical=False)
         .sign(key, hashes.SHA256())
     )
-    return certificate.public_bytes(serialization.Encoding.PEM)
+    return certificates.pem_of(certificate)
 
 
 def _parse(request: bytes) -> x509.CertificateSigningRequest:
