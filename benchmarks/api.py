@@ -40,7 +40,8 @@ from api_sides import (
 )
 from api_table import Figure, table
 from podstead.pki import Pki
-from podstead_side import Instance, PodsteadFailed
+from podstead_side import Instance
+from program import measured, show
 from raw_client import Pumped, RequestFailed, Watcher, fan_out, pump, request, verified
 from stream_client import Door
 
@@ -431,31 +432,16 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     options = arguments()
-    if os.geteuid() != 0:
-        print("benchmark: must run as root", file=sys.stderr)
-        return 1
-    try:
-        benchmark, about = asyncio.run(measure(options))
-    except (PodsteadFailed, RequestFailed, OSError, RuntimeError) as error:
-        print(f"benchmark: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        print("benchmark: interrupted; everything of it is removed", file=sys.stderr)
-        return 130
-    figures = benchmark.figures.all()
-    print(table(figures), "\n", flush=True)
-    for line in (*about, *benchmark.notes):
-        print(f"- {line}")
+    benchmark, about = measured(measure(options))
+    figures, notes = benchmark.figures.all(), benchmark.notes
     profiles = benchmark.profiler.texts if benchmark.profiler else {}
+    found = {"machine": about, "notes": notes, "rows": [figure.as_json() for figure in figures], "profiles": profiles}
+    show(table(figures), [*about, *notes], options.json, found)
     for name, text in profiles.items():
         print(f"\n{name}\n{text}")
-    if options.json is not None:
-        found = {"machine": about, "notes": benchmark.notes, "rows": [figure.as_json() for figure in figures]}
-        options.json.write_text(json.dumps({**found, "profiles": profiles}, indent=1) + "\n")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

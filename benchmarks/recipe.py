@@ -11,10 +11,8 @@ import argparse
 import asyncio
 import contextlib
 import copy
-import json
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, replace
@@ -25,7 +23,8 @@ import yaml
 
 import machine
 from podman_side import Podman, PodmanFailed
-from podstead_side import Api, Instance, PodsteadFailed
+from podstead_side import Api, Instance
+from program import measured, show
 from report import Row, percentile, table
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -338,36 +337,15 @@ def chosen(options: argparse.Namespace) -> Plan:
     return replace(plan, **{name: max(value, 0) for name, value in asked.items() if value is not None})
 
 
-def main() -> int:
+def main() -> None:
     options = arguments()
-    if os.geteuid() != 0:
-        print("benchmark: must run as root", file=sys.stderr)
-        return 1
-    plan = chosen(options)
-    try:
-        benchmark, about = asyncio.run(measure(plan, options.directory, options.time_limit, options.runtime))
-    except (PodsteadFailed, OSError, TimeoutError, subprocess.SubprocessError, ExceptionGroup) as error:
-        print(f"benchmark: {describe(error)}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        print("benchmark: interrupted; everything of it is removed", file=sys.stderr)
-        return 130
-    rows = benchmark.figures.rows()
-    print(table(rows), "\n", flush=True)
-    for line in (*about, *benchmark.notes):
-        print(f"- {line}")
-    if options.json is not None:
-        found = {"machine": about, "notes": benchmark.notes, "rows": [row.as_json() for row in rows]}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
-    return 0
-
-
-def describe(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"
+    work = measure(chosen(options), options.directory, options.time_limit, options.runtime)
+    benchmark, about = measured(work)
+    rows, notes = benchmark.figures.rows(), benchmark.notes
+    found = {"machine": about, "notes": notes, "rows": [row.as_json() for row in rows]}
+    show(table(rows), [*about, *notes], options.json, found)
 
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        sys.exit(main())
+        main()

@@ -11,13 +11,13 @@ import argparse
 import asyncio
 import os
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import machine
 from podstead_side import IMAGE, Api, Instance
+from program import measured
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 FOLDERS = 100
@@ -81,17 +81,13 @@ async def measure(options: argparse.Namespace) -> None:
     print(f"{options.files} files were gone after {took:.1f} s", machine.describe(), sep="\n")
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description="Measure starts of pods beside the removal of a large volume.")
     parser.add_argument("--files", type=int, default=100_000)
     parser.add_argument("--pods", type=int, default=20, help="starts measured alone")
     options = parser.parse_args()
-    if os.geteuid() != 0:
-        print("benchmark: must run as root", file=sys.stderr)
-        return 1
-    asyncio.run(measure(options))
-    return 0
+    measured(measure(options))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

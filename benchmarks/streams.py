@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import signal
 import statistics
@@ -24,6 +23,7 @@ from typing import IO, Any
 import machine
 import stream_client as client
 from podstead_side import IMAGE, Instance, PodsteadFailed
+from program import measured, show
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TARGET = 300.0
@@ -190,27 +190,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     options = arguments()
-    if os.geteuid() != 0:
-        print("benchmark: must run as root", file=sys.stderr)
-        return 1
-    try:
-        found, about = asyncio.run(measure(options))
-    except (PodsteadFailed, OSError, TimeoutError) as error:
-        print(f"benchmark: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        print("benchmark: interrupted; everything of it is removed", file=sys.stderr)
-        return 130
-    print(table(found), "\n", flush=True)
-    for line in about:
-        print(f"- {line}")
-    if options.json is not None:
-        rows = [{"name": line.name, "MB/s": line.rates, "server s/GB": line.costs} for line in found]
-        options.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    return 0
+    found, about = measured(measure(options))
+    rows = [{"name": line.name, "MB/s": line.rates, "server s/GB": line.costs} for line in found]
+    show(table(found), about, options.json, {"machine": about, "rows": rows})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

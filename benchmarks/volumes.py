@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import mmap
 import os
 import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from typing import Any
 
 import machine
 from podstead_side import IMAGE, Api, Instance, PodsteadFailed
+from program import measured, show
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -259,27 +258,12 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     options = arguments()
-    if os.geteuid() != 0:
-        print("benchmark: must run as root", file=sys.stderr)
-        return 1
-    try:
-        found, about = asyncio.run(measure(options))
-    except (PodsteadFailed, OSError, TimeoutError) as error:
-        print(f"benchmark: {type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    except asyncio.CancelledError:
-        print("benchmark: interrupted; everything of it is removed", file=sys.stderr)
-        return 130
-    print(table(found), "\n", flush=True)
-    for line in about:
-        print(f"- {line}")
-    if options.json is not None:
-        rows = [{"name": line.name, "unit": line.unit, "values": line.values} for line in found]
-        options.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
-    return 0
+    found, about = measured(measure(options))
+    rows = [{"name": line.name, "unit": line.unit, "values": line.values} for line in found]
+    show(table(found), about, options.json, {"machine": about, "rows": rows})
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
