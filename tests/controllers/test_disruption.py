@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,8 @@ import pytest
 from podstead import clock
 from podstead.controllers.disruption import BUDGETS, DisruptionController
 from podstead.objects.errors import StatusError
-from podstead.registry.registry import Registry
 from support.fakenode import until
-from support.registry import ADMIN, make_pod, open_registry
+from support.registry import ADMIN, make_pod, open_registry, running
 
 APP = {"app": "a"}
 Object = dict[str, Any]
@@ -24,20 +21,11 @@ Object = dict[str, Any]
 
 @pytest.fixture
 async def client(tmp_path: Path) -> AsyncIterator[Any]:
-    async with open_registry(tmp_path / "state.db") as registry, _running(registry):
+    async with (
+        open_registry(tmp_path / "state.db") as registry,
+        running(DisruptionController(registry.client(ADMIN)).run()),
+    ):
         yield registry.client(ADMIN)
-
-
-@asynccontextmanager
-async def _running(registry: Registry) -> AsyncIterator[None]:
-    task = asyncio.create_task(DisruptionController(registry.client(ADMIN)).run())
-    try:
-        yield
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def _budget(client: Any, name: str = "b", selector: Any = None, **spec: Any) -> Object:

@@ -14,22 +14,19 @@ from podstead.objects.errors import StatusError
 from podstead.registry.options import RequestContext
 from podstead.registry.registry import Registry
 from support.fakenode import gone
-from support.registry import ADMIN, make_map, make_pod, open_registry
+from support.registry import ADMIN, make_map, make_pod, open_registry, running
 
 Object = dict[str, Any]
 
 
 @pytest.fixture
 async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
-    async with open_registry(tmp_path / "state.db") as opened:
-        task = asyncio.create_task(GarbageCollector(opened.client(ADMIN)).run())
-        try:
-            yield opened
-            if task.done():
-                task.result()
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+    """One whose garbage is collected."""
+    async with (
+        open_registry(tmp_path / "state.db") as opened,
+        running(GarbageCollector(opened.client(ADMIN)).run()),
+    ):
+        yield opened
 
 
 @pytest.fixture

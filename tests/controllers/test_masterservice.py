@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from podstead.controllers.masterservice import MasterService
 from podstead.registry.registry import Registry
-from support.registry import ADMIN, open_registry
+from support.registry import ADMIN
 
 RESOURCES = ("services", "endpoints", "endpointslices.discovery.k8s.io")
-
-
-@pytest.fixture
-async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
-    async with open_registry(tmp_path / "state.db") as opened:
-        yield opened
 
 
 async def _seen(client: Any, resource: str, holds: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:

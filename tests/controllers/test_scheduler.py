@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,25 +15,7 @@ from podstead.objects.pod import Toleration, from_object
 from podstead.registry.admission.priority import CLASSES
 from podstead.registry.registry import Registry
 from support.fakenode import until
-from support.registry import ADMIN, make_pod, open_registry
-
-
-@pytest.fixture
-async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
-    async with open_registry(tmp_path / "state.db") as one:
-        yield one
-
-
-@asynccontextmanager
-async def _running(client: Any) -> AsyncIterator[None]:
-    task = asyncio.create_task(Scheduler(client).run())
-    try:
-        yield
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
+from support.registry import ADMIN, make_pod, running
 
 
 def _node(name: str = "n1", *, ready: str = "True", pods: str = "110", cpu: str = "2", **spec: Any) -> dict[str, Any]:
@@ -75,7 +54,7 @@ def _bound(pod: dict[str, Any]) -> str:
 async def test_a_pod_is_bound_and_an_event_says_where(registry: Registry) -> None:
     client = registry.client(ADMIN)
     await client.create("nodes", _node())
-    async with _running(client):
+    async with running(Scheduler(client).run()):
         await client.create("pods", _pod(), "default")
         pod = await until(client, "pods", "p", _bound)
         event = await until(client, "events", "", lambda one: one["reason"] == "Scheduled")
@@ -85,7 +64,7 @@ async def test_a_pod_is_bound_and_an_event_says_where(registry: Registry) -> Non
 
 async def test_without_a_node_it_waits_and_is_bound_when_one_comes(registry: Registry) -> None:
     client = registry.client(ADMIN)
-    async with _running(client):
+    async with running(Scheduler(client).run()):
         await client.create("pods", _pod(), "default")
         pod = await until(client, "pods", "p", _unschedulable)
         assert _unschedulable(pod) == "no nodes available to schedule pods"
@@ -101,7 +80,7 @@ async def test_a_toleration_added_to_a_waiting_pod_lets_it_run(registry: Registr
     """Only nodes that changed made the scheduler look again."""
     client = registry.client(ADMIN)
     await client.create("nodes", _node(taints=[{"key": "own", "value": "me", "effect": "NoSchedule"}]))
-    async with _running(client):
+    async with running(Scheduler(client).run()):
         await client.create("pods", _pod(), "default")
         pod = await until(client, "pods", "p", _unschedulable)
         assert "untolerated taint" in _unschedulable(pod)
@@ -115,7 +94,7 @@ async def test_of_the_pods_that_wait_the_highest_priority_is_first(registry: Reg
     await client.create(CLASSES, {"metadata": {"name": "high"}, "value": 1000})
     for name, priority in (("a", None), ("b", None), ("c", "high")):
         await client.create("pods", _pod(name, **({"priorityClassName": priority} if priority else {})), "default")
-    async with _running(client):
+    async with running(Scheduler(client).run()):
         for name in "abc":
             await until(client, "pods", name, _unschedulable)
         await client.create("nodes", _node(pods="1"))
@@ -129,7 +108,7 @@ async def test_of_the_pods_that_wait_the_highest_priority_is_first(registry: Reg
 async def test_what_a_resize_gives_back_others_get(registry: Registry) -> None:
     client = registry.client(ADMIN)
     await client.create("nodes", _node(cpu="1"))
-    async with _running(client):
+    async with running(Scheduler(client).run()):
         await client.create("pods", _pod("a", {"cpu": "900m"}), "default")
         await until(client, "pods", "a", _bound)
         await client.create("pods", _pod("b", {"cpu": "500m"}), "default")
@@ -142,7 +121,7 @@ async def test_what_a_resize_gives_back_others_get(registry: Registry) -> None:
 async def test_room_is_given_out_once_and_comes_back(registry: Registry) -> None:
     client = registry.client(ADMIN)
     await client.create("nodes", _node(cpu="1"))
-    async with _running(client):
+    async with running(Scheduler(client).run()):
         await client.create("pods", _pod("first", {"cpu": "600m"}), "default")
         await until(client, "pods", "first", _bound)
         await client.create("pods", _pod("second", {"cpu": "600m"}), "default")
@@ -167,7 +146,7 @@ async def test_a_bind_that_fails_backs_off_and_leaks_no_room(
         return await real(*args)
 
     monkeypatch.setattr(client, "create_subresource", failing)
-    async with _running(client):
+    async with running(Scheduler(client).run()):
         await client.create("pods", _pod(), "default")
         await until(client, "pods", "p", _bound)
     assert len(tries) == 3
@@ -178,7 +157,7 @@ async def test_a_bind_that_fails_backs_off_and_leaks_no_room(
 async def test_others_pods_are_left_alone(registry: Registry) -> None:
     client = registry.client(ADMIN)
     await client.create("nodes", _node())
-    async with _running(client):
+    async with running(Scheduler(client).run()):
         await client.create("pods", _pod("theirs", schedulerName="other"), "default")
         await client.create("pods", _pod("elsewhere", nodeName="n9"), "default")
         await client.create("pods", _pod("ours"), "default")
@@ -191,7 +170,7 @@ async def test_the_emptier_node_is_taken(registry: Registry) -> None:
     client = registry.client(ADMIN)
     for name in ("n1", "n2"):
         await client.create("nodes", _node(name))
-    async with _running(client):
+    async with running(Scheduler(client).run()):
         for name in ("a", "b"):
             await client.create("pods", _pod(name), "default")
         nodes = {_bound(await until(client, "pods", name, _bound)) for name in ("a", "b")}
@@ -240,7 +219,7 @@ async def test_two_pods_do_not_get_the_same_port_of_a_node(registry: Registry) -
         pod["spec"]["containers"][0]["ports"] = [{"containerPort": 80, "hostPort": 80}]
         return pod
 
-    async with _running(client):
+    async with running(Scheduler(client).run()):
         await client.create("pods", asks("first"), "default")
         await until(client, "pods", "first", lambda pod: pod["spec"].get("nodeName"))
         await client.create("pods", asks("second"), "default")

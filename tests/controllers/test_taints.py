@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
-
-import pytest
 
 from podstead import clock
 from podstead.controllers.taints import TaintEviction
 from podstead.registry.registry import Registry
 from support.fakenode import gone, until
-from support.registry import ADMIN, make_pod, open_registry
+from support.registry import ADMIN, make_pod, running
 
 TAINT = {"key": "k", "effect": "NoExecute"}
-
-
-@pytest.fixture
-async def registry(tmp_path: Path) -> AsyncIterator[Registry]:
-    async with open_registry(tmp_path / "state.db") as one:
-        yield one
-
-
-@asynccontextmanager
-async def _running(client: Any) -> AsyncIterator[None]:
-    task = asyncio.create_task(TaintEviction(client).run())
-    try:
-        yield
-        if task.done():
-            task.result()
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def _pod(client: Any, name: str, *tolerations: dict[str, Any]) -> None:
@@ -57,7 +33,7 @@ async def test_who_does_not_tolerate_it_is_deleted(registry: Registry) -> None:
     await _pod(client, "weak")
     await _pod(client, "strong", {"key": "k", "operator": "Exists"})
     await _pod(client, "patient", {"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 3600})
-    async with _running(client):
+    async with running(TaintEviction(client).run()):
         await _taint(client)
         pod = await until(client, "pods", "weak", _marked)
         await until(client, "events", "", lambda one: one["message"] == "Marking for deletion Pod default/weak")
@@ -71,7 +47,7 @@ async def test_the_seconds_count_from_the_taint(registry: Registry) -> None:
     client = registry.client(ADMIN)
     await client.create("nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
     await _pod(client, "p", {"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60})
-    async with _running(client):
+    async with running(TaintEviction(client).run()):
         await _taint(client, timeAdded=clock.rfc3339(clock.now().replace(year=2020)))
         await until(client, "pods", "p", _marked)
 
@@ -81,7 +57,7 @@ async def test_one_that_is_over_in_time_ends_nothing(registry: Registry) -> None
     await client.create("nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
     await _pod(client, "p", {"key": "k", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 3600})
     await _pod(client, "other")
-    async with _running(client):
+    async with running(TaintEviction(client).run()):
         await _taint(client)
         await until(client, "pods", "other", _marked)
         await client.patch("nodes", "n1", "", {"spec": {"taints": []}})
@@ -93,7 +69,7 @@ async def test_a_pod_that_comes_to_a_tainted_node_goes(registry: Registry) -> No
     client = registry.client(ADMIN)
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}, "spec": {"taints": [TAINT]}}
     await client.create("nodes", node)
-    async with _running(client):
+    async with running(TaintEviction(client).run()):
         await _pod(client, "late")
         await until(client, "pods", "late", _marked)
         await client.delete("pods", "late", "default", grace_period_seconds=0)
