@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -168,18 +167,6 @@ def test_an_empty_dirs_limit_is_in_bytes() -> None:
         if volume.empty_dir
     ]
     assert sizes == [64 * 2**20, 0]
-
-
-def test_reading_a_pod_is_fast() -> None:
-    best = min(_seconds(20) for _ in range(20)) / 20
-    assert best < 0.0002
-
-
-def _seconds(times: int) -> float:
-    start = time.perf_counter()
-    for _ in range(times):
-        from_object(RECIPE)
-    return time.perf_counter() - start
 
 
 def test_a_status_that_was_patched_to_nonsense_is_still_a_pods() -> None:

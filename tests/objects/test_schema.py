@@ -1,7 +1,6 @@
 """What a user is told of a body that is wrong, and what is left of one that is right."""
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -418,49 +417,3 @@ def test_random_bytes_never_crash(body: bytes) -> None:
     else:
         assert duplicates == []
         assert obj == json.loads(body)
-
-
-# Time
-
-
-def best(function: Any, rounds: int) -> float:
-    """The shortest of several runs in seconds: what the code costs when nothing else runs."""
-    times = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - begin)
-    return min(times)
-
-
-def test_a_pod_is_checked_and_defaulted_well_within_a_millisecond() -> None:
-    one = {
-        "name": "c",
-        "image": "i",
-        "command": ["a"],
-        "env": [{"name": "A", "value": "b"}],
-        "ports": [{"containerPort": 1}],
-    }
-    body = json.dumps(pod(containers=[one, one | {"name": "d"}], volumes=[{"name": "x", "emptyDir": {}}])).encode()
-
-    def create() -> None:
-        obj, duplicates = schema.decode_json(body)
-        schema.default(PODS, schema.check(PODS, obj, validation="Strict", duplicates=duplicates)[0])
-
-    create()
-    assert best(create, 50) < 0.001
-
-
-def test_the_kinds_of_a_start_load_within_ten_milliseconds() -> None:
-    """All others are loaded at their first use."""
-    used = [info for info in kinds.SERVED if info.acted_on_by]
-    names = [definitions.definition_of(info.group, info.version, info.kind).name for info in used]
-
-    def load() -> None:
-        definitions._lines.cache_clear()
-        definitions.definition.cache_clear()
-        definitions.definition_of.cache_clear()
-        for name in names:
-            definitions.reachable(name)
-
-    assert best(load, 10) < 0.010
